@@ -1,0 +1,1 @@
+"""What the chapters show and check: figures and exercises."""

@@ -1,0 +1,122 @@
+"""`ConvOffset2D`: a dense flow per channel, the 2017 Keras design; and that design as it was shipped, for study."""
+
+import keras
+from keras import ops
+
+from deformconv import engines
+from deformconv.sampling import as_coordinates, bilinear_sample
+
+
+@keras.saving.register_keras_serializable(package="deformconv")
+class ConvOffset2D(keras.layers.Layer):
+    """Moves every pixel of every channel by a learned offset; put it in front of a convolution.
+
+    A bias-free 3 x 3 convolution makes two channels for each input channel: how far from its place each pixel of
+    that channel is read. All taps of the convolution that follows share the pixel's offset; in `DeformableConv2D`
+    each tap has its own and the channels share them.
+
+    Args:
+        layout: `"paired"`: channels `2c` and `2c + 1` of the offsets are the `(y, x)` of channel `c`, the sampler's
+            neighbours are `floor` and `floor + 1`, and the border rule is the package's (zero outside).
+            `"2017"`: as the 2017 repository shipped it. Its reshape scrambles the offsets over the image, its
+            sampler's neighbours are `floor` and `ceil`, which makes the gradient of zero offsets exactly zero, and it
+            clips coordinates by the height on both axes. Square inputs only. For study.
+        kernel_initializer: of the offset convolution.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Input shape:
+        `(batch, height, width, channels)`.
+
+    Output shape:
+        The input's.
+
+    Raises:
+        ValueError: if `layout` is unknown, or the input is not square with `layout="2017"`.
+
+    Example:
+        >>> ConvOffset2D()(np.zeros((3, 5, 4, 2))).shape
+        (3, 5, 4, 2)
+    """
+
+    def __init__(self, layout="paired", kernel_initializer="zeros", **kwargs):
+        super().__init__(**kwargs)
+        if layout not in ("paired", "2017"):
+            raise ValueError(f'`layout` must be "paired" or "2017"; received {layout!r}.')
+        self.layout = layout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        self.supports_jit = layout == "2017" or not engines.has_native_kernel()
+
+    def build(self, input_shape):
+        _, height, width, channels = input_shape
+        if self.layout == "2017" and (height is None or height != width):
+            raise ValueError(
+                f'layout="2017" clips both axes by the height and so takes square inputs only; '
+                f"received shape {tuple(input_shape)}."
+            )
+        self.offset_conv = keras.layers.Conv2D(
+            2 * channels,
+            3,
+            padding="same",
+            use_bias=False,
+            data_format="channels_last",
+            kernel_initializer=self.kernel_initializer,
+            dtype=self.dtype_policy,
+            name="offset_conv",
+        )
+        self.offset_conv.build(input_shape)
+
+    def call(self, inputs):
+        batch, height, width, channels = ops.shape(inputs)
+        made = as_coordinates(self.offset_conv(inputs))
+        if self.layout == "2017":
+            # (b, h, w, 2c) -> (b, 2c, h, w) -> (b * c, h, w, 2): the 2017 reshape, which pairs neighbours on a
+            # row of one channel instead of one pixel's y and x.
+            offsets = ops.reshape(ops.transpose(made, (0, 3, 1, 2)), (-1, height, width, 2))
+        else:
+            offsets = ops.reshape(made, (batch, height, width, channels, 2))
+            offsets = ops.reshape(ops.transpose(offsets, (0, 3, 1, 2, 4)), (-1, height, width, 2))
+        flat = ops.reshape(ops.transpose(inputs, (0, 3, 1, 2)), (-1, height, width, 1))
+        coords = pixel_grid(height, width, offsets.dtype) + offsets
+        warped = ceil_sample(flat, coords) if self.layout == "2017" else bilinear_sample(flat, coords)
+        return ops.transpose(ops.reshape(warped, (batch, channels, height, width)), (0, 2, 3, 1))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "layout": self.layout,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+def pixel_grid(height, width, dtype="float32"):
+    """The coordinates of the pixels themselves: `(height, width, 2)`."""
+    rows, columns = ops.meshgrid(ops.arange(height, dtype=dtype), ops.arange(width, dtype=dtype), indexing="ij")
+    return ops.stack([rows, columns], axis=-1)
+
+
+def ceil_sample(images, coords):
+    """The 2017 sampler, for study: bilinear between `floor` and `ceil`, so blind at integer coordinates.
+
+    `images` `(b, h, w, 1)`, `coords` `(b, h, w, 2)` -> `(b, h, w, 1)`. At an integer coordinate floor equals
+    ceil, so the two neighbours are the same pixel and the derivative by the coordinate is exactly zero.
+    """
+    batch, height, width, _ = ops.shape(images)
+    pixels = ops.reshape(images, (-1,))
+    first_pixel = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
+    coords = ops.clip(coords, 0, height - 1)
+    low, high = ops.floor(coords), ops.ceil(coords)
+    fraction = ops.cast(coords - low, images.dtype)
+
+    def at(y, x):
+        return ops.take(pixels, first_pixel + ops.cast(y * width + x, "int32"))
+
+    top = at(low[..., 0], low[..., 1]), at(low[..., 0], high[..., 1])
+    bottom = at(high[..., 0], low[..., 1]), at(high[..., 0], high[..., 1])
+    fy, fx = fraction[..., 0], fraction[..., 1]
+    upper = top[0] + (top[1] - top[0]) * fx
+    lower = bottom[0] + (bottom[1] - bottom[0]) * fx
+    return (upper + (lower - upper) * fy)[..., None]

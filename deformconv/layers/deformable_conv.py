@@ -1,0 +1,206 @@
+"""`DeformableConv2D`: a convolution that learns where to look."""
+
+import keras
+from keras import ops
+
+from deformconv import engines
+from deformconv.arguments import check_padding, output_size, pair
+from deformconv.operators import deform_conv2d
+
+
+@keras.saving.register_keras_serializable(package="deformconv")
+class DeformableConv2D(keras.layers.Layer):
+    """Deformable 2D convolution (Dai et al. 2017); with `modulated=True` its second version (Zhu et al. 2019).
+
+    A small convolution of the same kernel size, strides and dilation reads the input and says, for each output pixel
+    and each tap of the kernel, how far from its place in the grid the tap looks. It starts at zero, so the layer
+    starts as the plain convolution with the same kernel, and learns its offsets by backpropagation.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: int or pair `(height, width)`.
+        strides: int or pair.
+        padding: `"valid"`, `"same"`, an int, or `((top, bottom), (left, right))`.
+        dilation_rate: int or pair.
+        groups: number of groups that channels and filters are split into.
+        offset_groups: number of groups of input channels, each with sampling points of its own.
+        modulated: whether each tap is also weighed by a learned factor, `2 * sigmoid`, which starts at 1.
+        activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            kernel_constraint, bias_constraint: as in `keras.layers.Conv2D`.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Input shape:
+        `(batch, height, width, channels)`; batch, height and width may be unknown.
+
+    Output shape:
+        `(batch, out_height, out_width, filters)`, sized as `keras.layers.Conv2D`'s.
+
+    Attributes:
+        kernel, bias: the convolution's own weights.
+        offset_conv: the convolution that makes the offsets (and the mask, on its last channels).
+
+    Raises:
+        ValueError: if an argument or the input's shape is not as above.
+
+    Example:
+        >>> layer = DeformableConv2D(6, (3, 2), strides=(2, 1), padding="same")
+        >>> layer(np.zeros((3, 5, 4, 2))).shape
+        (3, 3, 4, 6)
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        dilation_rate=1,
+        groups=1,
+        offset_groups=1,
+        modulated=False,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = pair("kernel_size", kernel_size)
+        self.strides = pair("strides", strides)
+        self._pads = check_padding(padding)
+        self.padding = padding
+        self.dilation_rate = pair("dilation_rate", dilation_rate)
+        self.groups = groups
+        self.offset_groups = offset_groups
+        self.modulated = modulated
+        self.activation = keras.activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
+        for name, value in (("filters", filters), ("groups", groups), ("offset_groups", offset_groups)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` must be a positive int; received {value!r}.")
+        if filters % groups:
+            raise ValueError(f"`groups` must divide `filters`; received groups={groups}, filters={filters}.")
+
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        # `jit_compile="auto"` asks this: XLA cannot compile a native kernel.
+        self.supports_jit = not engines.has_native_kernel()
+        taps = self.kernel_size[0] * self.kernel_size[1]
+        self._offset_channels = 2 * taps * offset_groups
+        self.offset_conv = keras.layers.Conv2D(
+            self._offset_channels + (taps * offset_groups if modulated else 0),
+            self.kernel_size,
+            strides=self.strides,
+            padding=padding if padding in ("valid", "same") else "valid",
+            dilation_rate=self.dilation_rate,
+            data_format="channels_last",
+            kernel_initializer="zeros",
+            bias_initializer="zeros",
+            dtype=self.dtype_policy,
+            name="offset_conv",
+        )
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        if channels is None:
+            raise ValueError(
+                f"The last axis of the input, its channels, must be known; received shape {input_shape}."
+            )
+        for name in ("groups", "offset_groups"):
+            if channels % getattr(self, name):
+                raise ValueError(
+                    f"`{name}` must divide the input's channels; received {name}={getattr(self, name)} "
+                    f"and input shape {tuple(input_shape)}, whose last axis is taken as channels."
+                )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*self.kernel_size, channels // self.groups, self.filters),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.filters,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+        self.offset_conv.build(input_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+
+    def call(self, inputs):
+        if inputs.shape[0] == 0:
+            # TensorFlow's oneDNN convolution gives an empty batch the wrong shape; there is nothing to compute.
+            return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+        offsets, mask = self.offsets_and_mask(inputs)
+        outputs = deform_conv2d(
+            inputs,
+            offsets,
+            self.kernel,
+            mask=mask,
+            bias=self.bias,
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            groups=self.groups,
+        )
+        return self.activation(outputs)
+
+    def offsets_and_mask(self, inputs):
+        """The offsets that the layer gives to `inputs`, in `deform_conv2d`'s order, and the mask or None."""
+        if self.padding not in ("valid", "same"):
+            inputs = ops.pad(inputs, ((0, 0), *self._pads, (0, 0)))
+        made = self.offset_conv(inputs)
+        if not self.modulated:
+            return made, None
+        return made[..., : self._offset_channels], 2 * ops.sigmoid(made[..., self._offset_channels :])
+
+    def train_only_offsets(self):
+        """Freezes `kernel` and `bias` and leaves `offset_conv` trainable. Recompile the model afterwards."""
+        self.trainable = True
+        self.kernel.trainable = False
+        if self.bias is not None:
+            self.bias.trainable = False
+
+    def compute_output_shape(self, input_shape):
+        sizes = (
+            None if size is None else output_size(size, *rest)[0]
+            for size, *rest in zip(
+                input_shape[1:3], self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True
+            )
+        )
+        return (input_shape[0], *sizes, self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+            "offset_groups": self.offset_groups,
+            "modulated": self.modulated,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
+        }

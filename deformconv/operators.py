@@ -1,0 +1,149 @@
+"""Deformable operators as pure functions of tensors. Conventions: see `reference`, which defines them."""
+
+from keras import ops
+
+from deformconv import engines
+from deformconv.arguments import (
+    check_channels,
+    check_mask,
+    check_padding,
+    check_ranks,
+    check_size,
+    output_size,
+    pair,
+)
+from deformconv.sampling import as_coordinates, as_float
+
+
+def deform_conv2d(
+    inputs,
+    offsets,
+    kernel,
+    *,
+    mask=None,
+    bias=None,
+    strides=1,
+    padding="valid",
+    dilation_rate=1,
+    groups=1,
+):
+    """Deformable convolution: a convolution whose taps look where `offsets` send them.
+
+    For each output pixel `p0`, summing over the taps `pn` of the kernel,
+
+        y(p0) = sum_n  w(pn) * mask_n(p0) * x(p0 + pn + offset_n(p0))
+
+    (Dai et al. 2017, equation 2; the mask is that of Zhu et al. 2019.) `x` is read by bilinear interpolation, zero
+    outside the image. With zero offsets it is `keras.layers.Conv2D`'s convolution, whatever the strides,
+    padding, dilation and groups.
+
+    Args:
+        inputs: float tensor `(batch, height, width, channels)`.
+        offsets: `(batch, out_height, out_width, offset_groups * kh * kw * 2)` in pixels of `inputs`; on the last
+            axis the offset group is outermost, then the tap row by row, then `(y, x)`. The number of offset
+            groups is read off this axis: each group of channels has sampling points of its own.
+        kernel: `(kh, kw, channels // groups, filters)`.
+        mask: None, or `(batch, out_height, out_width, offset_groups * kh * kw)`: a factor for each tap.
+        bias: None, or `(filters,)`.
+        strides: int or pair `(y, x)`.
+        padding: `"valid"`, `"same"` (Keras's: with strides the odd pixel goes after), an int, or
+            `((top, bottom), (left, right))`.
+        dilation_rate: int or pair `(y, x)`.
+        groups: number of groups that channels and filters are split into.
+
+    Returns:
+        Tensor `(batch, out_height, out_width, filters)` of the inputs' type.
+
+    Raises:
+        ValueError: if the shapes do not fit together; the message names the likely slip.
+
+    Example:
+        >>> x, kernel = np.ones((1, 5, 4, 2)), np.ones((3, 2, 2, 6))
+        >>> deform_conv2d(x, np.zeros((1, 3, 3, 12)), kernel).shape
+        (1, 3, 3, 6)
+    """
+    inputs = as_float(ops.convert_to_tensor(inputs))
+    offsets = as_coordinates(ops.convert_to_tensor(offsets))
+    kernel = ops.cast(ops.convert_to_tensor(kernel), inputs.dtype)
+    strides = pair("strides", strides)
+    dilation_rate = pair("dilation_rate", dilation_rate)
+    padding = check_padding(padding)
+    check_ranks(inputs, offsets, kernel)
+    kernel_size, filters = tuple(kernel.shape[:2]), kernel.shape[3]
+    offset_groups = check_channels(inputs, offsets, kernel, groups)
+
+    batch, height, width, channels = ops.shape(inputs)
+    axes = [
+        output_size(size, *rest)
+        for size, *rest in zip((height, width), kernel_size, strides, dilation_rate, padding, strict=True)
+    ]
+    out_size = tuple(out for out, _ in axes)
+    check_size("offsets", offsets, inputs, out_size)
+    if mask is not None:
+        mask = ops.cast(ops.convert_to_tensor(mask), inputs.dtype)
+        check_mask(mask, offsets, inputs, out_size)
+    if bias is not None:
+        bias = ops.cast(ops.convert_to_tensor(bias), inputs.dtype)
+        if tuple(bias.shape) != (filters,):
+            raise ValueError(
+                f"`bias` must have shape ({filters},), one value a filter; received {tuple(bias.shape)}."
+            )
+
+    taps = kernel_size[0] * kernel_size[1]
+    rest = ops.convert_to_tensor(
+        _tap_positions(out_size, [before for _, before in axes], kernel_size, strides, dilation_rate, offsets.dtype)
+    )
+    coords = ops.reshape(offsets, (batch, *out_size, offset_groups, taps, 2)) + rest[:, :, None]
+    columns = _sample_groups(inputs, coords, out_size, offset_groups, taps)
+    if mask is not None:
+        # (b, h', w', og * k) -> one factor per tap and offset group, shared by the group's channels
+        weights = ops.reshape(mask, (batch, *out_size, offset_groups, taps))
+        weights = ops.transpose(weights, (0, 1, 2, 4, 3))[..., None]
+        grouped = (batch, *out_size, taps, offset_groups, channels // offset_groups)
+        columns = ops.reshape(columns, grouped) * weights
+    outputs = _multiply(columns, kernel, groups, taps, channels)
+    outputs = ops.reshape(outputs, (batch, *out_size, filters))
+    return outputs if bias is None else outputs + bias
+
+
+def _tap_positions(out_size, pads, kernel_size, strides, dilation_rate, dtype):
+    """Where each tap of each output pixel looks at zero offset: `(h', w', kh * kw, 2)`."""
+    tap_rows, tap_columns = ops.meshgrid(
+        ops.arange(kernel_size[0], dtype=dtype) * dilation_rate[0],
+        ops.arange(kernel_size[1], dtype=dtype) * dilation_rate[1],
+        indexing="ij",
+    )
+    rows, columns = (
+        ops.arange(size, dtype=dtype) * stride - ops.cast(pad, dtype)
+        for size, stride, pad in zip(out_size, strides, pads, strict=True)
+    )
+    y = rows[:, None, None] + ops.reshape(tap_rows, (-1,))
+    x = columns[None, :, None] + ops.reshape(tap_columns, (-1,))
+    return ops.stack([y + ops.zeros_like(x), x + ops.zeros_like(y)], axis=-1)
+
+
+def _sample_groups(inputs, coords, out_size, offset_groups, taps):
+    """The value under each tap: `(b, h', w', taps, channels)`. `coords`: `(b, h', w', offset_groups, taps, 2)`."""
+    batch, height, width, channels = ops.shape(inputs)
+    if offset_groups == 1:
+        return engines.sample(inputs, ops.reshape(coords, (batch, -1, 2)))
+    # Each offset group is an image of its own: its channels, its points.
+    share = channels // offset_groups
+    images = ops.reshape(inputs, (batch, height, width, offset_groups, share))
+    images = ops.reshape(ops.transpose(images, (0, 3, 1, 2, 4)), (batch * offset_groups, height, width, share))
+    coords = ops.transpose(coords, (0, 3, 1, 2, 4, 5))
+    columns = engines.sample(images, ops.reshape(coords, (batch * offset_groups, -1, 2)))
+    columns = ops.reshape(columns, (batch, offset_groups, *out_size, taps, share))
+    return ops.transpose(columns, (0, 2, 3, 4, 1, 5))
+
+
+def _multiply(columns, kernel, groups, taps, channels):
+    """Sum over taps and channels: one matrix product a group. Returns `(b * h' * w', filters)`."""
+    seen, filters = kernel.shape[2:]
+    if groups == 1:
+        return ops.matmul(
+            ops.reshape(columns, (-1, taps * channels)), ops.reshape(kernel, (taps * channels, filters))
+        )
+    columns = ops.reshape(columns, (-1, taps, groups, seen))
+    kernel = ops.reshape(kernel, (taps, seen, groups, filters // groups))
+    return ops.reshape(ops.einsum("nkgc,kcgf->ngf", columns, kernel), (-1, filters))

@@ -1,0 +1,88 @@
+"""Values between pixels: bilinear sampling, and the grids and warps that are made of it.
+
+Coordinates are `(y, x)` in pixels of the image, with pixel centres at integers: `(0, 0)` is the centre of the
+top left pixel, `(h - 1, w - 1)` that of the bottom right one.
+"""
+
+from keras import ops
+
+from deformconv import engines
+
+
+def bilinear_sample(images, coords, *, padding="zeros"):
+    """Values of images at real-valued coordinates, by bilinear interpolation.
+
+    A point takes the weighted mean of the four pixels around it, each weight `(1 - |dy|) (1 - |dx|)` of its distance
+    to the point (Jaderberg et al. 2015, equation 5). Differentiable by `images` and by `coords`; at an
+    integer coordinate the derivative is that of the cell to the right or below, so it is not zero there.
+
+    Args:
+        images: float tensor `(batch, height, width, channels)`.
+        coords: float tensor `(batch, ..., 2)`, `(y, x)` in pixels.
+        padding: `"zeros"`: outside the image is zero, so a value fades out within one pixel of the border;
+            `"edge"`: coordinates are clipped to the image, so the border pixels go on for ever.
+
+    Returns:
+        Tensor `(batch, ..., channels)` of the images' type. A NaN coordinate gives NaN.
+
+    Raises:
+        ValueError: if a shape or `padding` is not as above.
+
+    Example:
+        >>> images = np.array([[0.0, 1.0], [2.0, 3.0]]).reshape(1, 2, 2, 1)
+        >>> float(bilinear_sample(images, [[[0.5, 0.5]]])[0, 0, 0])
+        1.5
+    """
+    images, coords = ops.convert_to_tensor(images), ops.convert_to_tensor(coords)
+    if len(images.shape) != 4:
+        raise ValueError(
+            f"`images` must have shape (batch, height, width, channels); received shape {tuple(images.shape)}."
+        )
+    if len(coords.shape) < 2 or coords.shape[-1] != 2:
+        raise ValueError(
+            f"`coords` must have shape (batch, ..., 2), the last axis (y, x); received shape {tuple(coords.shape)}."
+        )
+    if None not in (images.shape[0], coords.shape[0]) and images.shape[0] != coords.shape[0]:
+        raise ValueError(
+            "`coords` must have the batch size of `images`; "
+            f"received {coords.shape[0]} coordinate sets for {images.shape[0]} images."
+        )
+    if padding not in ("zeros", "edge"):
+        raise ValueError(f'`padding` must be "zeros" or "edge"; received {padding!r}.')
+    images = as_float(images)
+    coords = as_coordinates(coords)
+    batch, height, width, channels = ops.shape(images)
+    if padding == "edge":
+        last_pixel = ops.cast(ops.stack([height - 1, width - 1]), coords.dtype)
+        coords = ops.maximum(ops.minimum(coords, last_pixel), 0)
+    values = engines.sample(images, ops.reshape(coords, (batch, -1, 2)))
+    return ops.reshape(values, (*ops.shape(coords)[:-1], channels))
+
+
+def as_float(tensor):
+    """The tensor itself, or its float32 version where it holds integers."""
+    return tensor if "float" in str(tensor.dtype) else ops.cast(tensor, "float32")
+
+
+def as_coordinates(tensor):
+    """At least float32: eleven bits of half precision cannot name a pixel and a fraction."""
+    return tensor if "float64" in str(tensor.dtype) else ops.cast(tensor, "float32")
+
+
+def affine_grid(matrices, height, width):
+    """Where each output pixel of an affine warp looks: `matrices` `(batch, 2, 3)` -> coords `(batch, h, w, 2)`.
+
+    A pixel at `(y, x)` from the centre of the image looks at `matrix @ (y, x, 1)` from the centre, all in pixels:
+    the first row gives y, the second x, and the last column is a shift. So a zoom of 2 shrinks what is seen.
+    """
+    matrices = ops.convert_to_tensor(matrices)
+    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
+    y, x = ops.meshgrid(
+        ops.arange(height, dtype=matrices.dtype) - centre_y,
+        ops.arange(width, dtype=matrices.dtype) - centre_x,
+        indexing="ij",
+    )
+    grid = ops.reshape(ops.stack([y, x, ops.ones_like(y)]), (3, height * width))
+    coords = ops.transpose(ops.matmul(matrices, grid), (0, 2, 1))
+    coords = coords + ops.cast(ops.stack([centre_y, centre_x]), matrices.dtype)
+    return ops.reshape(coords, (-1, height, width, 2))

@@ -1,0 +1,1 @@
+"""The experiment: data, models, training, and the runs that make the tables."""

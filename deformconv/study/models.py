@@ -1,0 +1,102 @@
+"""The four-layer digit classifier of 2017, rigid or deformable; moving its weights; freezing them."""
+
+import math
+
+import keras
+from keras import layers
+
+from deformconv.layers import ConvOffset2D, DeformableConv2D
+
+# name: (filters, strides)
+CONVOLUTIONS = {"conv11": (32, 1), "conv12": (64, 2), "conv21": (128, 1), "conv22": (128, 2)}
+# 2017 left the first convolution rigid: it sees single strokes.
+DEFORMED = ("conv12", "conv21", "conv22")
+
+
+def rigid(name, filters, strides):
+    """A plain convolution."""
+    return [layers.Conv2D(filters, 3, strides=strides, padding="same", name=name)]
+
+
+def deformable(name, filters, strides):
+    """A convolution each of whose taps has an offset, where 2017 put offsets."""
+    if name not in DEFORMED:
+        return rigid(name, filters, strides)
+    return [DeformableConv2D(filters, 3, strides=strides, padding="same", name=name)]
+
+
+def conv_offset_2017(name, filters, strides):
+    """2017's design as shipped: a dense flow in front of the convolution."""
+    if name not in DEFORMED:
+        return rigid(name, filters, strides)
+    return [ConvOffset2D(layout="2017", name=f"{name}_offset"), *rigid(name, filters, strides)]
+
+
+def digit_classifier(convolution=rigid) -> keras.Model:
+    """The classifier of 2017: four convolutions, each then ReLU and BatchNorm; mean over pixels; ten classes.
+
+    Args:
+        convolution: makes the layers of each convolution from its name, filters and strides: `rigid`,
+            `deformable`, `conv_offset_2017` or your own.
+
+    Returns:
+        A model from images `(batch, 28, 28, 1)` in [0, 1] to class probabilities `(batch, 10)`. Layers and
+        weights have the names of the published files.
+    """
+    x = inputs = keras.Input((28, 28, 1), name="input")
+    for name, (filters, strides) in CONVOLUTIONS.items():
+        for layer in convolution(name, filters, strides):
+            x = layer(x)
+        x = layers.ReLU(name=f"{name}_relu")(x)
+        x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    x = layers.Dense(10, name="fc1")(x)
+    return keras.Model(inputs, layers.Softmax(name="out")(x), name="digit_classifier")
+
+
+def transplant(source, target) -> keras.Model:
+    """Copies every weight of `source` to the weight of the same path in `target`, which may have more. Returns it.
+
+    Raises:
+        ValueError: if `target` lacks one of the weights, or has it in another shape; nothing is copied then.
+    """
+    own = {weight.path: weight for weight in target.weights}
+    for weight in source.weights:
+        if weight.path not in own:
+            raise ValueError(f"`target` must have every weight of `source`; it has no {weight.path!r}.")
+        if own[weight.path].shape != weight.shape:
+            raise ValueError(
+                f"`target` must have the shapes of `source`; {weight.path!r} is {tuple(weight.shape)} "
+                f"in `source` and {tuple(own[weight.path].shape)} in `target`."
+            )
+    for weight in source.weights:
+        own[weight.path].assign(weight)
+    return target
+
+
+def train_only_offsets(model) -> keras.Model:
+    """Freezes everything but the offset convolutions, BatchNorm's parameters and statistics included. Returns it."""
+    for layer in model.layers:
+        layer.trainable = isinstance(layer, ConvOffset2D)
+        if isinstance(layer, DeformableConv2D):
+            layer.train_only_offsets()
+    return model
+
+
+def train_only_batchnorm(model) -> keras.Model:
+    """The control: BatchNorm trains, parameters and statistics; everything else is frozen. Returns it."""
+    for layer in model.layers:
+        layer.trainable = isinstance(layer, layers.BatchNormalization)
+    return model
+
+
+def freeze_as_in_2017(model) -> keras.Model:
+    """What 2017 froze: convolutions and the dense layer. Offsets train, and so does BatchNorm. Returns it."""
+    for layer in model.layers:
+        layer.trainable = not isinstance(layer, (layers.Conv2D, layers.Dense))
+    return model
+
+
+def count_trained(model) -> int:
+    """How many numbers the optimizer changes (BatchNorm's statistics, which it does not, are not among them)."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
