@@ -1,9 +1,34 @@
 """Deformable convolution for Keras 3: the operators as functions, the layers that own weights, the NumPy reference."""
 
-from deformconv import reference
-from deformconv.layers import ConvOffset2D, DeformableConv2D
-from deformconv.operators import deform_conv2d
-from deformconv.sampling import bilinear_sample
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deformconv import reference
+    from deformconv.layers import ConvOffset2D, DeformableConv2D
+    from deformconv.operators import deform_conv2d
+    from deformconv.sampling import bilinear_sample
 
 __all__ = ["ConvOffset2D", "DeformableConv2D", "bilinear_sample", "deform_conv2d", "reference"]
 __version__ = "0.1.0"
+
+# Each name's module is imported when the name is first asked for: Keras and its engine take seconds to import, and
+# the command line's --help needs neither.
+_MODULES = {
+    "ConvOffset2D": "deformconv.layers",
+    "DeformableConv2D": "deformconv.layers",
+    "bilinear_sample": "deformconv.sampling",
+    "deform_conv2d": "deformconv.operators",
+}
+
+
+def __getattr__(name):
+    if name == "reference":
+        return import_module("deformconv.reference")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    raise AttributeError(f"module 'deformconv' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

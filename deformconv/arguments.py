@@ -1,5 +1,7 @@
 """What a deformable convolution accepts: sizes and checks, with messages that name the likely slip."""
 
+from operator import index
+
 
 def output_size(size, kernel_size, stride, dilation, padding):
     """One axis of the output, and the zeros before the input: `(out_size, pad_before)`. `size` may be a tensor."""
@@ -29,13 +31,12 @@ def check_padding(padding):
         padding = ((padding, padding), (padding, padding))
     try:
         (top, bottom), (left, right) = padding
-        amounts = ((int(top), int(bottom)), (int(left), int(right)))
+        amounts = ((index(top), index(bottom)), (index(left), index(right)))
     except (TypeError, ValueError):
         amounts = None
     if amounts is None or min(amounts[0] + amounts[1]) < 0:
         raise ValueError(
-            '`padding` must be "valid", "same", an int >= 0 or ((top, bottom), (left, right)); '
-            f"received {padding!r}."
+            f'`padding` must be "valid", "same", an int >= 0 or ((top, bottom), (left, right)); received {padding!r}.'
         )
     return amounts
 
@@ -61,10 +62,7 @@ def check_channels(inputs, offsets, kernel, groups):
     if channels != seen * groups:
         slip = ""
         if inputs.shape[1] == seen * groups:
-            slip = (
-                " The second axis of `inputs` has that many: are they channels first? "
-                "Move the channels to the end."
-            )
+            slip = " The second axis of `inputs` has that many: are they channels first? Move the channels to the end."
         raise ValueError(
             f"`inputs` must have {seen * groups} channels on the last axis, as `kernel` of shape "
             f"{tuple(kernel.shape)} with groups={groups} expects; received shape {tuple(inputs.shape)}.{slip}"
@@ -97,11 +95,12 @@ def check_channels(inputs, offsets, kernel, groups):
 
 def check_size(name, tensor, inputs, out_size):
     """Batch, height and width of `offsets` or `mask` are those of the output, where they are known."""
-    expected = (inputs.shape[0], *out_size)
+    # A size that only the running graph knows is a tensor here: it fits anything.
+    expected = tuple(size if isinstance(size, int) else None for size in (inputs.shape[0], *out_size))
     for got, want in zip(tensor.shape[:3], expected, strict=True):
         if isinstance(got, int) and isinstance(want, int) and got != want:
             slip = ""
-            if tuple(tensor.shape[1:3]) == (out_size[1], out_size[0]):
+            if tuple(tensor.shape[1:3]) == (expected[2], expected[1]):
                 slip = " Height and width look swapped."
             elif tuple(tensor.shape[1:3]) == tuple(inputs.shape[1:3]):
                 slip = " That is the size of `inputs`: check strides and padding of the layer that makes them."

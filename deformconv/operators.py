@@ -85,9 +85,7 @@ def deform_conv2d(
     if bias is not None:
         bias = ops.cast(ops.convert_to_tensor(bias), inputs.dtype)
         if tuple(bias.shape) != (filters,):
-            raise ValueError(
-                f"`bias` must have shape ({filters},), one value a filter; received {tuple(bias.shape)}."
-            )
+            raise ValueError(f"`bias` must have shape ({filters},), one value a filter; received {tuple(bias.shape)}.")
 
     taps = kernel_size[0] * kernel_size[1]
     rest = ops.convert_to_tensor(
@@ -141,9 +139,7 @@ def _multiply(columns, kernel, groups, taps, channels):
     """Sum over taps and channels: one matrix product a group. Returns `(b * h' * w', filters)`."""
     seen, filters = kernel.shape[2:]
     if groups == 1:
-        return ops.matmul(
-            ops.reshape(columns, (-1, taps * channels)), ops.reshape(kernel, (taps * channels, filters))
-        )
+        return ops.matmul(ops.reshape(columns, (-1, taps * channels)), ops.reshape(kernel, (taps * channels, filters)))
     columns = ops.reshape(columns, (-1, taps, groups, seen))
     kernel = ops.reshape(kernel, (taps, seen, groups, filters // groups))
     return ops.reshape(ops.einsum("nkgc,kcgf->ngf", columns, kernel), (-1, filters))

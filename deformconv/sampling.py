@@ -54,7 +54,8 @@ def bilinear_sample(images, coords, *, padding="zeros"):
     batch, height, width, channels = ops.shape(images)
     if padding == "edge":
         last_pixel = ops.cast(ops.stack([height - 1, width - 1]), coords.dtype)
-        coords = ops.maximum(ops.minimum(coords, last_pixel), 0)
+        # Not `minimum`: on the last pixel the cell to the right is flat, and the derivative has to be that one's.
+        coords = ops.where(coords < 0, 0, ops.where(coords >= last_pixel, last_pixel, coords))
     values = engines.sample(images, ops.reshape(coords, (batch, -1, 2)))
     return ops.reshape(values, (*ops.shape(coords)[:-1], channels))
 

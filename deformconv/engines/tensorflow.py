@@ -74,9 +74,7 @@ def _coords_gradient(padded, coords, upstream):
         """The upstream gradient seen through the pixel at one corner of the cell: `(b, n)`."""
         return tf.reduce_sum(tf.gather(pixels, index + steps) * upstream, axis=-1)
 
-    top_left, top_right, bottom_left, bottom_right = (
-        at(steps) for steps in (0, 1, padded_width, padded_width + 1)
-    )
+    top_left, top_right, bottom_left, bottom_right = (at(steps) for steps in (0, 1, padded_width, padded_width + 1))
     by_y = (1 - fx) * (bottom_left - top_left) + fx * (bottom_right - top_right)
     by_x = (1 - fy) * (top_right - top_left) + fy * (bottom_right - bottom_left)
     return tf.where(inside, tf.stack([by_y, by_x], axis=-1), 0.0)

@@ -49,6 +49,10 @@ class ConvOffset2D(keras.layers.Layer):
 
     def build(self, input_shape):
         _, height, width, channels = input_shape
+        if channels is None:
+            raise ValueError(
+                f"The last axis of the input, its channels, must be known; received shape {tuple(input_shape)}."
+            )
         if self.layout == "2017" and (height is None or height != width):
             raise ValueError(
                 f'layout="2017" clips both axes by the height and so takes square inputs only; '
@@ -105,18 +109,21 @@ def ceil_sample(images, coords):
     ceil, so the two neighbours are the same pixel and the derivative by the coordinate is exactly zero.
     """
     batch, height, width, _ = ops.shape(images)
+    # 2017 clipped both axes by the height.
+    y, x = ops.clip(coords[..., 0], 0, height - 1), ops.clip(coords[..., 1], 0, height - 1)
+    top, left = ops.floor(y), ops.floor(x)
+    fy, fx = ops.cast(y - top, images.dtype), ops.cast(x - left, images.dtype)
+    # ceil is floor + 1, except on the grid, where it is floor: this is the trap.
+    down, right = ops.where(fy > 0, width, 0), ops.cast(fx > 0, "int32")
+
     pixels = ops.reshape(images, (-1,))
     first_pixel = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
-    coords = ops.clip(coords, 0, height - 1)
-    low, high = ops.floor(coords), ops.ceil(coords)
-    fraction = ops.cast(coords - low, images.dtype)
+    upper_left = first_pixel + ops.cast(top, "int32") * width + ops.cast(left, "int32")
+    lower_left = upper_left + down
 
-    def at(y, x):
-        return ops.take(pixels, first_pixel + ops.cast(y * width + x, "int32"))
+    def along_x(left_pixel):
+        left_value, right_value = ops.take(pixels, left_pixel), ops.take(pixels, left_pixel + right)
+        return left_value + (right_value - left_value) * fx
 
-    top = at(low[..., 0], low[..., 1]), at(low[..., 0], high[..., 1])
-    bottom = at(high[..., 0], low[..., 1]), at(high[..., 0], high[..., 1])
-    fy, fx = fraction[..., 0], fraction[..., 1]
-    upper = top[0] + (top[1] - top[0]) * fx
-    lower = bottom[0] + (bottom[1] - bottom[0]) * fx
+    upper, lower = along_x(upper_left), along_x(lower_left)
     return (upper + (lower - upper) * fy)[..., None]

@@ -113,9 +113,7 @@ class DeformableConv2D(keras.layers.Layer):
     def build(self, input_shape):
         channels = input_shape[-1]
         if channels is None:
-            raise ValueError(
-                f"The last axis of the input, its channels, must be known; received shape {input_shape}."
-            )
+            raise ValueError(f"The last axis of the input, its channels, must be known; received shape {input_shape}.")
         for name in ("groups", "offset_groups"):
             if channels % getattr(self, name):
                 raise ValueError(

@@ -103,7 +103,10 @@ def download(url, path, check) -> Path:
     handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
     part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer:
+        with (
+            os.fdopen(handle, "wb") as file,
+            urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer,
+        ):
             while block := answer.read(1 << 20):
                 file.write(block)
         check(part)
@@ -124,10 +127,14 @@ def _mnist(path) -> Dataset:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: np.ascontiguousarray(archive[key].astype("uint8")) for key in MNIST_SHA256}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a whole MNIST archive ({error}). Delete it to have it fetched anew.") from error
+        raise ValueError(
+            f"{path} is not a whole MNIST archive ({error}). Delete it to have it fetched anew."
+        ) from error
     for key, digest in MNIST_SHA256.items():
         if hashlib.sha256(arrays[key].tobytes()).hexdigest() != digest:
-            raise ValueError(f"{path} is damaged: `{key}` does not have MNIST's SHA-256. Delete it to have it fetched anew.")
+            raise ValueError(
+                f"{path} is damaged: `{key}` does not have MNIST's SHA-256. Delete it to have it fetched anew."
+            )
     return Dataset(
         "mnist",
         _as_images(arrays["x_train"], 255),
@@ -148,9 +155,7 @@ def _digits() -> Dataset:
     labels = bunch.target.astype("int32")
     order = np.random.default_rng(0).permutation(len(labels))
     train, test = order[:1440], order[1440:]
-    return Dataset(
-        "digits", _as_images(images[train], 16), labels[train], _as_images(images[test], 16), labels[test]
-    )
+    return Dataset("digits", _as_images(images[train], 16), labels[train], _as_images(images[test], 16), labels[test])
 
 
 def _as_images(array, white):

@@ -32,12 +32,13 @@ def conv_offset_2017(name, filters, strides):
     return [ConvOffset2D(layout="2017", name=f"{name}_offset"), *rigid(name, filters, strides)]
 
 
-def digit_classifier(convolution=rigid) -> keras.Model:
+def digit_classifier(convolution=rigid, batchnorm_momentum=0.99) -> keras.Model:
     """The classifier of 2017: four convolutions, each then ReLU and BatchNorm; mean over pixels; ten classes.
 
     Args:
         convolution: makes the layers of each convolution from its name, filters and strides: `rigid`,
             `deformable`, `conv_offset_2017` or your own.
+        batchnorm_momentum: of BatchNorm's statistics; 2017's 0.99 needs hundreds of steps to catch up.
 
     Returns:
         A model from images `(batch, 28, 28, 1)` in [0, 1] to class probabilities `(batch, 10)`. Layers and
@@ -48,7 +49,7 @@ def digit_classifier(convolution=rigid) -> keras.Model:
         for layer in convolution(name, filters, strides):
             x = layer(x)
         x = layers.ReLU(name=f"{name}_relu")(x)
-        x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
+        x = layers.BatchNormalization(momentum=batchnorm_momentum, epsilon=1e-3, name=f"{name}_bn")(x)
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     x = layers.Dense(10, name="fc1")(x)
     return keras.Model(inputs, layers.Softmax(name="out")(x), name="digit_classifier")

@@ -8,9 +8,7 @@ import numpy as np
 
 from deformconv.study import datasets
 
-URL = (
-    "https://raw.githubusercontent.com/kastnerkyle/deform-conv/abe6cd6e457c46179a3bf350927b91939d48466f/models/"
-)
+URL = "https://raw.githubusercontent.com/kastnerkyle/deform-conv/abe6cd6e457c46179a3bf350927b91939d48466f/models/"
 SHA256 = {
     "cnn.h5": "3d6e49ea1e16ccfebe13138163bcabf8a9d250be4dc30080e4c017e2643fc19c",
     "deform_cnn.h5": "ecdea473199a9a26c884dbcad6e7c9083973a90d99a6038d9c92a91925b3c5ed",

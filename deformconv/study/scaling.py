@@ -52,12 +52,21 @@ def warp(images, matrices, interpolation="bilinear"):
     return bilinear_sample(images, coords)
 
 
-def scaled_copy(images, seed, scaling=None, interpolation="bilinear", batch_size=1000) -> np.ndarray:
-    """One fixed, seeded scaled version of a set of images: the scaled test set, when the images are the test's."""
-    scaling = scaling or Scaling()
-    matrices = scaling.draw(len(images), images.shape[1], np.random.default_rng(seed))
+def warp_all(images, matrices, interpolation="bilinear", batch_size=1000) -> np.ndarray:
+    """`warp` for a whole set, batch by batch: NumPy in, NumPy out."""
     parts = [
         ops.convert_to_numpy(warp(images[at : at + batch_size], matrices[at : at + batch_size], interpolation))
         for at in range(0, len(images), batch_size)
     ]
     return np.concatenate(parts)
+
+
+def scaled_copy(images, seed, scaling=None, interpolation="bilinear") -> np.ndarray:
+    """One fixed, seeded scaled version of a set of images: the scaled test set, when the images are the test's."""
+    matrices = (scaling or Scaling()).draw(len(images), images.shape[1], np.random.default_rng(seed))
+    return warp_all(images, matrices, interpolation)
+
+
+def zoomed_copy(images, zoom) -> np.ndarray:
+    """The images at one fixed zoom on both axes, in the middle: each digit 1 / zoom of its size."""
+    return warp_all(images, zoom_matrices(np.full((len(images), 2), zoom)))

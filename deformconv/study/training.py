@@ -120,9 +120,7 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update(batch + 1 - self.done)
         self.done = batch + 1
-        self.bar.set_postfix(
-            {name: f"{float(value):.3f}" for name, value in (logs or {}).items()}, refresh=False
-        )
+        self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in (logs or {}).items()}, refresh=False)
 
     def on_train_end(self, logs=None):
         self.bar.close()

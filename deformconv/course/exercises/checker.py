@@ -58,4 +58,5 @@ def _diagnose(got, want, arguments, mistakes):
     difference = np.abs(got - want)
     worst = np.unravel_index(np.nanargmax(difference), difference.shape) if difference.ndim else ()
     place = f" at index {tuple(int(i) for i in worst)}" if worst else ""
-    return f"not yet. The largest error is {np.nanmax(difference):.3g}{place}: got {got[worst]:.4g}, want {want[worst]:.4g}."
+    values = f"got {got[worst]:.4g}, want {want[worst]:.4g}"
+    return f"not yet. The largest error is {np.nanmax(difference):.3g}{place}: {values}."

@@ -1,0 +1,57 @@
+# Everything sets itself up: a .venv from requirements.lock. Python 3.11-3.13 and make are all you need.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+HTML := _build/html/index.html
+# The first Python of 3.11-3.13 on this machine; `make PYTHON=/path/to/python` takes another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help book test test-unit test-notebooks test-book lint reproduce notebooks tables lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 (with venv) is needed; none was found. Install one, or say make PYTHON=/path/to/python."; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): a few minutes, once."
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+book: $(READY) ## render the book to _build/html
+	@$(BIN)/jupyter-book build --quiet . 
+	@echo "The book is at $(abspath $(HTML))"
+	@echo "Open that file in a browser, for instance: python3 -m webbrowser -t 'file://$(abspath $(HTML))'"
+
+test: lint test-unit test-notebooks test-book ## all checks: lint, unit tests, every notebook, a strict build of the book
+
+lint: $(READY) ## format and lint, without changing anything
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+test-unit: $(READY) ## the unit tests
+	$(BIN)/python -m pytest tests
+
+test-notebooks: $(READY) ## run every notebook and compare its outputs (nbval, strict)
+	DEFORMCONV_STATIC=1 $(BIN)/python -m pytest --nbval book
+
+test-book: $(READY) ## build the book from nothing, warnings are errors
+	$(BIN)/jupyter-book build --quiet --all -W --keep-going -n .
+
+reproduce: $(READY) ## run the study (BUDGET=quick, standard or full; SEEDS=1; ARGS=more options)
+	$(BIN)/deformconv reproduce --budget $(or $(BUDGET),standard) --seeds $(or $(SEEDS),1) $(ARGS)
+
+notebooks: $(READY) ## run the notebooks and keep their outputs
+	$(BIN)/python book/execute.py
+
+tables: $(READY) ## put the committed results into README.md and the welcome page
+	$(BIN)/python book/update_tables.py
+
+lock: ## renew requirements.lock (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra book --extra test --no-header --quiet --upgrade -o requirements.lock
+
+clean: ## remove what was built, and the environment
+	rm -rf $(VENV) _build build dist *.egg-info

@@ -1,0 +1,162 @@
+"""The command line: `deformconv reproduce | data | info`."""
+
+import argparse
+import os
+import shlex
+import sys
+import warnings
+from pathlib import Path
+
+DESCRIPTION = "Deformable convolution for Keras 3: the study behind the book, its data, this machine."
+
+
+def main(arguments=None) -> int:
+    """Runs one command; errors that a user can act on are one line on stderr and exit status 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    # TensorFlow greets at import; who wants to read that sets the variable to 0.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.showwarning = lambda message, *_, **__: print(f"deformconv: warning: {message}", file=sys.stderr)
+    options.command_line = shlex.join(["deformconv", *arguments])
+    try:
+        return options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"deformconv: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ndeformconv: interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="deformconv", description=DESCRIPTION)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="train, fine-tune and test the variants of the study",
+        description="Trains the digit classifier, fine-tunes its variants on scaled digits with everything frozen that "
+        "should be, and writes results.json, a figure of accuracy against zoom, and an animation of the learned "
+        "sampling points. Finished runs are kept: interrupt it at any time, the same command goes on.",
+    )
+    reproduce.add_argument(
+        "--budget",
+        default="standard",
+        help="quick: 3 minutes on two cores, enough to see the effect; standard (default): under 30 minutes for one "
+        "seed; full: four times standard's steps",
+    )
+    reproduce.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 to N - 1 (default 1)")
+    reproduce.add_argument(
+        "--variant", nargs="+", metavar="V", help="some variants only (default: all); unknown names list them"
+    )
+    reproduce.add_argument("--dataset", default="auto", help="auto (default), mnist or digits")
+    reproduce.add_argument("--out", type=Path, metavar="DIR", help="default: results/DATASET-BUDGET")
+    reproduce.add_argument(
+        "--unscaled",
+        type=float,
+        default=0.15,
+        metavar="SHARE",
+        help="of each fine-tuning batch (default 0.15)",
+    )
+    reproduce.add_argument(
+        "--interpolation",
+        default="bilinear",
+        help="of the scaling: bilinear (default), or nearest as in 2017",
+    )
+    reproduce.set_defaults(run=_reproduce)
+
+    data = commands.add_parser("data", help="find, fetch and check the data")
+    data.add_argument("--dataset", default="auto", help="auto (default), mnist or digits")
+    data.add_argument(
+        "--weights-2017",
+        action="store_true",
+        help="fetch the weight files that the 2017 repository published, too",
+    )
+    data.set_defaults(run=_data)
+
+    info = commands.add_parser("info", help="versions, engine, hardware: what to put in a report")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _reproduce(options):
+    from deformconv.study import experiment
+
+    check_choice("--budget", options.budget, experiment.BUDGETS)
+    check_choice("--interpolation", options.interpolation, ("bilinear", "nearest"))
+    for variant in options.variant or ():
+        check_choice("--variant", variant, experiment.VARIANTS)
+    if options.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1; received {options.seeds}.")
+    if not 0 <= options.unscaled <= 1:
+        raise ValueError(f"--unscaled must be a share between 0 and 1; received {options.unscaled}.")
+
+    from deformconv.study import datasets
+
+    check_choice("--dataset", options.dataset, datasets.NAMES)
+    data = datasets.load(options.dataset)
+    settings = experiment.Settings.of(
+        data.name, options.budget, unscaled_share=options.unscaled, interpolation=options.interpolation
+    )
+    folder = options.out or Path("results") / f"{data.name}-{options.budget}"
+    study = experiment.Study(data, settings, folder)
+    print(f"{data.name}, budget {options.budget}, {options.seeds} seed(s), into {folder}", flush=True)
+    variants = options.variant or list(experiment.VARIANTS)
+    for seed in range(options.seeds):
+        for variant in variants:
+            run = study.run(variant, seed, options.command_line)
+            print(
+                f"{variant}, seed {seed}: regular {run['regular']:.2%}, scaled {run['scaled']:.2%}, "
+                f"trained {run['trained_parameters']:,} weights in {run['seconds']:.0f} s",
+                flush=True,
+            )
+    _draw(study, folder)
+    print(f"\nTest accuracy on {data.name}, mean ± standard deviation over seeds:\n")
+    print(experiment.table(study.results.runs))
+    print(f"\nWritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    return 0
+
+
+def _draw(study, folder):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from deformconv.course import figures
+    from deformconv.study import models
+
+    figures.accuracy_against_zoom(study.results.runs).savefig(folder / "accuracy_against_zoom.png", dpi=150)
+    if study.results.find("deformable", 0):
+        learned = study.model("deformable", 0)
+        rigid = models.transplant(study.model("regular", 0), models.digit_classifier(models.deformable))
+        figures.save_animation(folder / "sampling_points.gif", rigid, learned, study.data.x_test[0])
+
+
+def _data(options):
+    from deformconv.study import datasets, published
+
+    check_choice("--dataset", options.dataset, datasets.NAMES)
+    data = datasets.load(options.dataset)
+    print(f"{data.name}: {len(data.x_train):,} training and {len(data.x_test):,} test images, digests checked.")
+    if options.weights_2017:
+        for path in published.weight_files(download=True).values():
+            print(f"{path}: SHA-256 checked.")
+    return 0
+
+
+def _info(options):
+    from deformconv.study import experiment
+
+    for name, version in experiment.versions().items():
+        print(f"{name:12} {version}")
+    print(f"{'hardware':12} {experiment.hardware()}")
+    return 0
+
+
+def check_choice(name, value, choices):
+    """Raises a ValueError that lists the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; received {value!r}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Drawings of the study: accuracy against zoom, and where a trained network looks."""
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
+
+from deformconv.course.figures.style import BLUE, GREEN, ORANGE, VERMILION, show_image, style
+from deformconv.layers import DeformableConv2D
+from deformconv.study.scaling import zoomed_copy
+
+# One look per variant, the same in every figure: colour, marker, dashes.
+LOOKS = {
+    "regular": (BLUE, "s", "-"),
+    "batchnorm-only": (ORANGE, "^", "--"),
+    "conv-offset-2017": (VERMILION, "v", ":"),
+    "deformable": (GREEN, "o", "-"),
+}
+
+
+def accuracy_against_zoom(runs):
+    """Mean accuracy of each variant at fixed zooms, with the standard deviation over seeds as a band."""
+    variants = list(dict.fromkeys(run["variant"] for run in runs))
+    with style():
+        figure, ax = plt.subplots(figsize=(7.5, 4.2))
+        ax.axvspan(1, 2.5, color="0.93", zorder=0)
+        ax.text(1.75, 3, "zooms seen in fine-tuning", ha="center", color="0.35")
+        for variant in variants:
+            own = [run for run in runs if run["variant"] == variant]
+            zooms = np.array([float(zoom) for zoom in own[0]["zoom"]])
+            values = 100 * np.array([list(run["zoom"].values()) for run in own])
+            mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1) if len(own) > 1 else 0
+            colour, marker, dashes = LOOKS[variant]
+            ax.plot(zooms, mean, color=colour, marker=marker, linestyle=dashes, label=variant)
+            ax.fill_between(zooms, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+        ax.set(xlabel="zoom (the digit is 1 / zoom of its size)", ylabel="test accuracy, %", ylim=(0, 101))
+        seeds = len({run["seed"] for run in runs})
+        ax.set_title(f"{runs[0]['dataset']}, {seeds} seed{'s' if seeds > 1 else ''}", loc="left")
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def trace_points(model, image, pixel=(3, 3)) -> np.ndarray:
+    """Where in the image one output pixel of the last convolution looks, through all deformed layers: `(n, 2)`.
+
+    From that pixel, each tap of a layer lands between pixels of the layer's input; the nearest of them is where
+    the layer before is asked in turn. Three layers of nine taps give 729 points, in pixels of the image.
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, DeformableConv2D)]
+    inputs = keras.Model(model.input, [layer.input for layer in layers])(image[None])
+    points = np.array([pixel], "float64")
+    for layer, seen in zip(reversed(layers), reversed(inputs if isinstance(inputs, list) else [inputs]), strict=True):
+        offsets, _ = layer.offsets_and_mask(seen)
+        offsets = keras.ops.convert_to_numpy(offsets)[0]
+        points = _taps_of(points, offsets.reshape(*offsets.shape[:2], -1, 2), layer, seen.shape[1:3])
+    return points
+
+
+def _taps_of(points, offsets, layer, size):
+    """Where the taps of one layer look, for each of its output pixels nearest to `points`."""
+    limit = np.array(offsets.shape[:2]) - 1
+    pixel = np.clip(np.round(points), 0, limit).astype(int)
+    strides, dilation = np.array(layer.strides), np.array(layer.dilation_rate)
+    # `same` padding: as many zeros before as half of what is missing, rounded down
+    span = (np.array(layer.kernel_size) - 1) * dilation + 1
+    before = np.maximum(limit * strides + span - np.array(size), 0) // 2
+    taps = np.stack(np.meshgrid(*map(np.arange, layer.kernel_size), indexing="ij"), axis=-1).reshape(-1, 2)
+    looked = pixel[:, None] * strides - before + taps * dilation + offsets[pixel[:, 0], pixel[:, 1]]
+    return looked.reshape(-1, 2)
+
+
+def draw_points(ax, image, points, colour=VERMILION):
+    """Sampling points over an image; where many points meet the colour is stronger."""
+    show_image(ax, image)
+    ax.scatter(points[:, 1], points[:, 0], s=9, color=colour, alpha=0.35, linewidths=0)
+    ax.set(xlim=(-6.5, 33.5), ylim=(33.5, -6.5))
+    ax.set_facecolor("black")
+
+
+def sampling_points(rigid, learned, image, zooms=(1.0, 1.75, 2.5)):
+    """The 729 points that one output pixel sees, before and after learning, as the digit shrinks. Both deformable."""
+    with style():
+        figure, axes = plt.subplots(2, len(zooms), figsize=(2.6 * len(zooms), 5.4))
+        for column, zoom in enumerate(zooms):
+            shrunk = zoomed_copy(image[None], zoom)[0]
+            for row, (model, colour) in enumerate(((rigid, BLUE), (learned, VERMILION))):
+                draw_points(axes[row, column], shrunk, trace_points(model, shrunk), colour)
+            axes[0, column].set_title(f"zoom {zoom:g}")
+        axes[0, 0].set_ylabel("zero offsets")
+        axes[1, 0].set_ylabel("learned offsets")
+    return figure
+
+
+def save_animation(path, rigid, learned, image, zooms=None, title=""):
+    """Writes the GIF of `sampling_points` while the digit shrinks and grows again."""
+    if zooms is None:
+        down = np.linspace(0, 1, 19)
+        zooms = 2.5 ** np.concatenate([down, down[-2:0:-1]])
+    with style():
+        figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.6))
+
+        def frame(number):
+            shrunk = zoomed_copy(image[None], zooms[number])[0]
+            for ax, model, name, colour in zip(
+                axes, (rigid, learned), ("zero offsets", "learned offsets"), (BLUE, VERMILION), strict=True
+            ):
+                ax.clear()
+                points = trace_points(model, shrunk)
+                draw_points(ax, shrunk, points, colour)
+                ax.set_title(f"{name}: spread {points.std(axis=0).mean():.1f} px")
+            figure.suptitle(f"{title}zoom {zooms[number]:.2f}")
+
+        FuncAnimation(figure, frame, frames=len(zooms)).save(path, PillowWriter(fps=10), dpi=90)
+        plt.close(figure)
