@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-unit test-notebooks test-book lint reproduce notebooks tables lock clean
+.PHONY: help book test test-unit test-notebooks test-book lint reproduce notebooks publish lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -47,8 +47,8 @@ reproduce: $(READY) ## run the study (BUDGET=quick, standard or full; SEEDS=1; A
 notebooks: $(READY) ## run the notebooks and keep their outputs
 	$(BIN)/python book/execute.py
 
-tables: $(READY) ## put the committed results into README.md and the welcome page
-	$(BIN)/python book/update_tables.py
+publish: $(READY) ## put results into the book (FROM=results/mnist-standard copies a run there first)
+	$(BIN)/python book/publish.py $(FROM)
 
 lock: ## renew requirements.lock (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra book --extra test --no-header --quiet --upgrade -o requirements.lock

@@ -99,10 +99,12 @@ def check_size(name, tensor, inputs, out_size):
     expected = tuple(size if isinstance(size, int) else None for size in (inputs.shape[0], *out_size))
     for got, want in zip(tensor.shape[:3], expected, strict=True):
         if isinstance(got, int) and isinstance(want, int) and got != want:
-            slip = ""
-            if tuple(tensor.shape[1:3]) == (expected[2], expected[1]):
+            slip, size = "", tuple(tensor.shape[1:3])
+            if size == expected[1:]:
+                pass  # it is the batch
+            elif size == (expected[2], expected[1]):
                 slip = " Height and width look swapped."
-            elif tuple(tensor.shape[1:3]) == tuple(inputs.shape[1:3]):
+            elif size == tuple(inputs.shape[1:3]):
                 slip = " That is the size of `inputs`: check strides and padding of the layer that makes them."
             raise ValueError(
                 f"`{name}` must have batch, height and width {expected}, those of the output; "

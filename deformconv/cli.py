@@ -1,6 +1,7 @@
 """The command line: `deformconv reproduce | data | info`."""
 
 import argparse
+import logging
 import os
 import shlex
 import sys
@@ -16,6 +17,7 @@ def main(arguments=None) -> int:
     options = _parser().parse_args(arguments)
     # TensorFlow greets at import; who wants to read that sets the variable to 0.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     warnings.showwarning = lambda message, *_, **__: print(f"deformconv: warning: {message}", file=sys.stderr)
     options.command_line = shlex.join(["deformconv", *arguments])
     try:

@@ -82,7 +82,9 @@ def test_the_border_rule_holds_for_each_corner_alone(sample):
     along_x = [(-1, 0), (-1 + near, sliver), (0, 1), (WIDTH - 1, 1), (WIDTH - near, sliver), (WIDTH, 0)]
     coords = np.array([[(y, x) for y, _ in along_y for x, _ in along_x]], "float32")
     expected = np.outer([share for _, share in along_y], [share for _, share in along_x])
-    np.testing.assert_allclose(np.reshape(sample(tf.constant(images), tf.constant(coords)), (6, 6)), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        np.reshape(sample(tf.constant(images), tf.constant(coords)), (6, 6)), expected, atol=1e-6
+    )
 
 
 @ENGINES

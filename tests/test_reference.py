@@ -19,13 +19,24 @@ def sample(y, x, **options):
 
 @pytest.mark.parametrize(
     "y, x, value",
-    [(1, 2, 5), (0.5, 0, 1.5), (0, 1.25, 1.25), (0.5, 1.5, 3), (-0.5, 2, 1), (1.75, 1, 1), (1, 2.5, 2.5), (1.5, 2.5, 1.25)],
+    [
+        (1, 2, 5),
+        (0.5, 0, 1.5),
+        (0, 1.25, 1.25),
+        (0.5, 1.5, 3),
+        (-0.5, 2, 1),
+        (1.75, 1, 1),
+        (1, 2.5, 2.5),
+        (1.5, 2.5, 1.25),
+    ],
 )
 def test_a_value_between_pixels_is_their_weighted_mean_and_fades_out_at_the_border(y, x, value):
     assert sample(y, x) == value
 
 
-@pytest.mark.parametrize("y, x", [(-1, 1), (2, 1), (1, -1), (1, 3), (-1, -1), (-7, 1), (1, 1e30), (np.inf, 1), (1, -np.inf)])
+@pytest.mark.parametrize(
+    "y, x", [(-1, 1), (2, 1), (1, -1), (1, 3), (-1, -1), (-7, 1), (1, 1e30), (np.inf, 1), (1, -np.inf)]
+)
 def test_a_point_outside_is_zero(y, x):
     assert sample(y, x) == 0
 

@@ -17,9 +17,10 @@ def row_profile(row, first, last):
         fig, (above, strip) = plt.subplots(2, 1, figsize=(6.6, 3.6), sharex=True, gridspec_kw={"height_ratios": [6, 1]})
         nearest = row[np.floor(fine + 0.5).astype(int)]
         nearest[np.append(np.diff(nearest) != 0, False)] = np.nan  # steps, with no riser between them
-        above.plot(fine, nearest, color=VERMILION, linestyle=(0, (4, 1.5)), label="the nearest pixel")
+        above.plot(fine, nearest, color=VERMILION, linewidth=4, solid_capstyle="butt", label="the nearest pixel")
         above.plot(pixels, row[pixels], color=BLUE, label="a line between two pixels")
         above.plot(pixels, row[pixels], "o", color=BLACK, markersize=7, label="the pixels")
+        above.set_ylim(-0.05, 1.05 * max(1.0, float(row.max())))
         above.set_ylabel("value")
         above.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
         strip.imshow(row[None, first : last + 1], extent=(first - 0.5, last + 0.5, 0, 1), aspect="auto", vmin=0, vmax=1)
@@ -100,7 +101,7 @@ def border_profile(positions, curves, size):
         ax.set_xticks(np.arange(np.ceil(positions[0]), np.floor(positions[-1]) + 1))
         ax.set_xlabel("column $x$")
         ax.set_ylabel("value")
-        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=3)
     return fig
 
 
@@ -171,35 +172,35 @@ def climbs(image, tracks, marked=None):
     return fig
 
 
-def shift_search(before, after, axis, losses, tracks, goal):
-    """A search for the shift between two images: the mismatch before and after, and the way over the loss.
+def shift_search(mismatches, axis, losses, tracks, goal):
+    """A search for the shift between two images: what is left of the mismatch, and the way over the loss.
 
     Args:
-        before, after: signed differences `(height, width)`.
+        mismatches: `{title: signed differences (height, width)}`, two of them.
         axis: the shifts at which `losses` `(n, n)` was measured, in both directions.
         tracks: `{label: (steps, 2)}`, shifts in `(y, x)`.
         goal: the true shift `(y, x)`.
     """
     with style():
-        fig, (first, second, land) = plt.subplots(1, 3, figsize=(9.6, 3.5), gridspec_kw={"width_ratios": [3, 3, 4]})
-        for ax, difference, title in ((first, before, "mismatch before"), (second, after, "mismatch after")):
+        fig, (*pictures, land) = plt.subplots(1, 3, figsize=(9.6, 4.1))
+        for ax, (title, difference) in zip(pictures, mismatches.items(), strict=True):
             ax.imshow(difference, cmap="PuOr", vmin=-1, vmax=1)
             ax.set_title(title)
             ax.set_xticks([])
             ax.set_yticks([])
+            ax.spines[:].set(visible=True, color=GRAY)
         land.contourf(axis, axis, losses, levels=14, cmap="Greys")
         land.plot(goal[1], goal[0], "*", color=ORANGE, markeredgecolor=BLACK, markersize=17, label="the true shift")
         for (label, track), (color, marker) in zip(tracks.items(), [(VERMILION, "X"), (BLUE, "o")], strict=False):
-            land.plot(track[:, 1], track[:, 0], color=color)
-            land.plot(
-                track[-1, 1], track[-1, 0], marker, color=color, markeredgecolor="white", markersize=9, label=label
-            )
+            y, x = track[:, 0], track[:, 1]
+            land.plot(x, y, color=color)
+            land.plot(x[-1], y[-1], marker, color=color, markeredgecolor="white", markersize=9, label=label)
         land.set_aspect("equal")
         land.invert_yaxis()
         land.set_xlabel("shift in $x$")
         land.set_ylabel("shift in $y$")
         land.set_title("the loss over all shifts")
-        land.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
+        fig.legend(*land.get_legend_handles_labels(), loc="outside lower right", ncols=3)
     return fig
 
 

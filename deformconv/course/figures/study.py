@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 
-from deformconv.course.figures.style import BLUE, GREEN, ORANGE, VERMILION, show_image, style
+from deformconv.course.figures.style import BLUE, GREEN, ORANGE, SKY, VERMILION, style
 from deformconv.layers import DeformableConv2D
 from deformconv.study.scaling import zoomed_copy
 
@@ -40,19 +40,20 @@ def accuracy_against_zoom(runs):
     return figure
 
 
-def trace_points(model, image, pixel=(3, 3)) -> np.ndarray:
-    """Where in the image one output pixel of the last convolution looks, through all deformed layers: `(n, 2)`.
+def trace_points(model, images, pixel=(3, 3)) -> np.ndarray:
+    """Where one output pixel of the last convolution looks in each image, through all deformed layers: `(b, n, 2)`.
 
     From that pixel, each tap of a layer lands between pixels of the layer's input; the nearest of them is where
     the layer before is asked in turn. Three layers of nine taps give 729 points, in pixels of the image.
     """
     layers = [layer for layer in model.layers if isinstance(layer, DeformableConv2D)]
-    inputs = keras.Model(model.input, [layer.input for layer in layers])(image[None])
-    points = np.array([pixel], "float64")
-    for layer, seen in zip(reversed(layers), reversed(inputs if isinstance(inputs, list) else [inputs]), strict=True):
-        offsets, _ = layer.offsets_and_mask(seen)
-        offsets = keras.ops.convert_to_numpy(offsets)[0]
-        points = _taps_of(points, offsets.reshape(*offsets.shape[:2], -1, 2), layer, seen.shape[1:3])
+    seen_by_layers = keras.Model(model.input, {layer.name: layer.input for layer in layers})(images)
+    points = np.tile(np.array(pixel, "float64"), (len(images), 1, 1))
+    for layer in reversed(layers):
+        seen = seen_by_layers[layer.name]
+        offsets = keras.ops.convert_to_numpy(layer.offsets_and_mask(seen)[0])
+        offsets = offsets.reshape(*offsets.shape[:3], -1, 2)
+        points = np.stack([_taps_of(*pair, layer, seen.shape[1:3]) for pair in zip(points, offsets, strict=True)])
     return points
 
 
@@ -69,46 +70,51 @@ def _taps_of(points, offsets, layer, size):
     return looked.reshape(-1, 2)
 
 
-def draw_points(ax, image, points, colour=VERMILION):
-    """Sampling points over an image; where many points meet the colour is stronger."""
-    show_image(ax, image)
-    ax.scatter(points[:, 1], points[:, 0], s=9, color=colour, alpha=0.35, linewidths=0)
-    ax.set(xlim=(-6.5, 33.5), ylim=(33.5, -6.5))
-    ax.set_facecolor("black")
+def draw_points(ax, image, points, colour):
+    """Sampling points over a dimmed image; where many points meet the colour is stronger."""
+    ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1.5)
+    ax.scatter(points[:, 1], points[:, 0], s=9, color=colour, alpha=0.45, linewidths=0)
+    ax.set(xlim=(-6.5, 33.5), ylim=(33.5, -6.5), xticks=[], yticks=[], facecolor="black")
 
 
 def sampling_points(rigid, learned, image, zooms=(1.0, 1.75, 2.5)):
     """The 729 points that one output pixel sees, before and after learning, as the digit shrinks. Both deformable."""
+    shrunk = np.concatenate([zoomed_copy(image[None], zoom) for zoom in zooms])
     with style():
-        figure, axes = plt.subplots(2, len(zooms), figsize=(2.6 * len(zooms), 5.4))
-        for column, zoom in enumerate(zooms):
-            shrunk = zoomed_copy(image[None], zoom)[0]
-            for row, (model, colour) in enumerate(((rigid, BLUE), (learned, VERMILION))):
-                draw_points(axes[row, column], shrunk, trace_points(model, shrunk), colour)
-            axes[0, column].set_title(f"zoom {zoom:g}")
-        axes[0, 0].set_ylabel("zero offsets")
-        axes[1, 0].set_ylabel("learned offsets")
+        figure, axes = plt.subplots(2, len(zooms), figsize=(2.6 * len(zooms), 5.4), squeeze=False)
+        for row, (model, colour, name) in enumerate(_looking(rigid, learned)):
+            for ax, zoom, seen, points in zip(axes[row], zooms, shrunk, trace_points(model, shrunk), strict=True):
+                draw_points(ax, seen, points, colour)
+                ax.set_title(f"zoom {zoom:g}, spread {spread(points):.1f} px")
+            axes[row, 0].set_ylabel(name)
     return figure
 
 
-def save_animation(path, rigid, learned, image, zooms=None, title=""):
+def spread(points) -> float:
+    """How far points lie from their mean: the standard deviation along an axis, mean of both axes, in pixels."""
+    return float(points.std(axis=0).mean())
+
+
+def save_animation(path, rigid, learned, image, zooms=None):
     """Writes the GIF of `sampling_points` while the digit shrinks and grows again."""
     if zooms is None:
         down = np.linspace(0, 1, 19)
         zooms = 2.5 ** np.concatenate([down, down[-2:0:-1]])
+    shrunk = np.concatenate([zoomed_copy(image[None], zoom) for zoom in zooms])
+    seen = [(trace_points(model, shrunk), colour, name) for model, colour, name in _looking(rigid, learned)]
     with style():
         figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.6))
 
         def frame(number):
-            shrunk = zoomed_copy(image[None], zooms[number])[0]
-            for ax, model, name, colour in zip(
-                axes, (rigid, learned), ("zero offsets", "learned offsets"), (BLUE, VERMILION), strict=True
-            ):
+            for ax, (points, colour, name) in zip(axes, seen, strict=True):
                 ax.clear()
-                points = trace_points(model, shrunk)
-                draw_points(ax, shrunk, points, colour)
-                ax.set_title(f"{name}: spread {points.std(axis=0).mean():.1f} px")
-            figure.suptitle(f"{title}zoom {zooms[number]:.2f}")
+                draw_points(ax, shrunk[number], points[number], colour)
+                ax.set_title(f"{name}: spread {spread(points[number]):.1f} px")
+            figure.suptitle(f"zoom {zooms[number]:.2f}")
 
         FuncAnimation(figure, frame, frames=len(zooms)).save(path, PillowWriter(fps=10), dpi=90)
         plt.close(figure)
+
+
+def _looking(rigid, learned):
+    return (rigid, SKY, "zero offsets"), (learned, ORANGE, "learned offsets")

@@ -12,7 +12,7 @@ from deformconv.course.figures.style import BLACK, BLUE, ORANGE, SKY, VERMILION,
 _RIM = [patheffects.withStroke(linewidth=3.5, foreground=BLACK)]
 
 
-def taps_on_image(panels, weights, reach=8):
+def taps_on_image(panels, weights, reach=7):
     """Nine taps over images, one panel each: `panels` of `(image, centre, taps, title)`, taps `(n, 2)` in `(y, x)`.
 
     A tap of positive weight is a disc, one of negative weight a square. `reach`: pixels shown around the centre.
@@ -26,7 +26,7 @@ def taps_on_image(panels, weights, reach=8):
 
 
 def tap_arrows(image, rest, offsets, reach=7):
-    """Two panels: nine taps `rest` `(9, 2)` in their grid, and the same taps with their `offsets` `(9, 2)` as arrows."""
+    """Two panels: the taps `rest` `(9, 2)` in their grid, and their `offsets` `(9, 2)` as arrows to where they go."""
     centre = rest[len(rest) // 2]
     with style():
         fig, axes = plt.subplots(1, 2, figsize=(8.4, 4.5))
@@ -46,51 +46,44 @@ def tap_arrows(image, rest, offsets, reach=7):
         return fig
 
 
-def columns_picture(image, taps, columns, kernel, pixel):
+def columns_picture(image, rest, offsets, columns, kernel, pixel):
     """One matrix product: an image and the taps of one output pixel, all columns, the kernel, the output.
 
     Args:
         image: `(h, w)`.
-        taps: `(h', w', n, 2)`, where each tap of each output pixel looks.
+        rest, offsets: `(h', w', n, 2)`, where each tap of each output pixel rests, and how far it moves.
         columns: `(h' * w', n)`, the values there.
         kernel: `(n,)`.
         pixel: the output pixel `(row, column)` that is picked out.
     """
-    row = pixel[0] * taps.shape[1] + pixel[1]
-    outputs = columns @ kernel
+    row = pixel[0] * rest.shape[1] + pixel[1]
     with style():
-        widths = (4, 5.4, 0.6, 0.6)
-        fig, (left, middle, right, last) = plt.subplots(1, 4, figsize=(9.2, 4.4), gridspec_kw={"width_ratios": widths})
-        show_image(left, image, f"the taps of output pixel {pixel}")
-        own = taps[pixel]
-        left.plot(own[:, 1], own[:, 0], "o", ms=14, mfc=ORANGE, mec=BLACK)
-        for number, (y, x) in enumerate(own):
+        fig, axes = plt.subplots(1, 4, figsize=(9.6, 4.6), gridspec_kw={"width_ratios": (3.9, 3.2, 0.7, 0.8)})
+        left, middle, right, last = axes
+        show_image(left, image, f"output pixel {pixel} and its taps")
+        left.add_patch(Rectangle((-0.5, -0.5), image.shape[1], image.shape[0], fill=False, ec="#999999"))
+        start, end = rest[pixel], rest[pixel] + offsets[pixel]
+        left.plot(start[:, 1], start[:, 0], "o", ms=7, mfc="none", mec="white", mew=1.5, path_effects=_RIM)
+        for one, other in zip(start, end, strict=True):
+            _arrow(left, one, other)
+        left.plot(end[:, 1], end[:, 0], "o", ms=12, mfc=ORANGE, mec=BLACK)
+        for number, (y, x) in enumerate(end):
             left.text(x, y, number, ha="center", va="center_baseline", fontsize=9)
-        shown = (
-            (middle, columns, f"columns\n{columns.shape[0]} output pixels x {columns.shape[1]} taps"),
-            (right, kernel[:, None], "kernel"),
-            (last, outputs[:, None], "output"),
-        )
-        for ax, values, title in shown:
-            top = np.abs(values).max()
-            signed = values.min() < 0
-            ax.imshow(values, cmap="RdBu_r" if signed else "gray", vmin=-top if signed else 0, vmax=top)
-            ax.set_title(title)
-            ax.set_xticks(range(values.shape[1]) if values.shape[1] > 1 else [])
-            ax.set_yticks(range(values.shape[0]))
-            ax.tick_params(length=0)
-        middle.set_xlabel("tap")
-        middle.set_ylabel("output pixel, row by row")
-        for ax, values in ((middle, columns), (last, outputs[:, None])):
-            width = values.shape[1]
-            ax.add_patch(Rectangle((-0.5, row - 0.5), width, 1, fill=False, ec=ORANGE, lw=3, clip_on=False))
-        for ax, sign in ((right, "@"), (last, "=")):
-            ax.text(-0.9, 0.5, sign, transform=ax.transAxes, ha="center", va="center", fontsize=15)
+
+        middle.imshow(columns, vmin=0, vmax=1, aspect="auto")
+        middle.set(title="columns", xlabel="tap", ylabel="output pixel, row by row")
+        middle.set_xticks(range(columns.shape[1]))
+        middle.set_yticks(range(columns.shape[0]))
+        middle.tick_params(length=0, labelsize=8)
+        _numbers(right, [f"{weight:.3g}" for weight in kernel], "kernel", "@")
+        _numbers(last, [f"{value:.2f}" for value in columns @ kernel], "output", "=")
+        for ax, width in ((middle, columns.shape[1]), (last, 1)):
+            ax.add_patch(Rectangle((-0.5, row - 0.5), width, 1, fill=False, ec=ORANGE, lw=3, clip_on=False, zorder=5))
         return fig
 
 
 def response_maps(canvas, maps, places):
-    """A canvas and what kernels make of it: `maps` `{title: (h, w)}`; their values at `places` `[(y, x)]` are written."""
+    """A canvas and what kernels make of it: `maps` `{title: (h, w)}`, with their values at `places` `[(y, x)]`."""
     with style():
         fig, axes = plt.subplots(2, 2, figsize=(8.6, 5.2))
         show_image(axes[0, 0], canvas, "the picture")
@@ -109,7 +102,20 @@ def channel_order(kernel_size, offset_groups):
     taps = kernel_size[0] * kernel_size[1]
     channels = 2 * taps * offset_groups
     with style():
-        fig, ax = plt.subplots(figsize=(9.2, 3.4))
+        fig, (left, ax) = plt.subplots(1, 2, figsize=(10, 2.6), gridspec_kw={"width_ratios": (1.25, 7.5)})
+        places = np.indices(kernel_size).reshape(2, -1)
+        left.plot(places[1], places[0], color="#999999", lw=1, ls=":")
+        left.plot(places[1], places[0], "o", ms=25, mfc="white", mec=BLACK)
+        for i, j in places.T:
+            left.text(j, i, f"{i},{j}", ha="center", va="center_baseline", fontsize=9)
+        for end, name in (((0.6, -1), "y"), ((-0.9, 0.9), "x")):
+            left.annotate(
+                name, xy=(-1, -0.9), xytext=end[::-1], ha="center", va="center", arrowprops={"arrowstyle": "<-"}
+            )
+        left.set_title("the taps", fontsize=10)
+        left.set_xlim(-1.4, kernel_size[1] - 0.4)
+        left.set_ylim(kernel_size[0] - 0.4, -1.3)
+
         for channel in range(channels):
             group, rest = divmod(channel, 2 * taps)
             tap, axis = divmod(rest, 2)
@@ -117,16 +123,18 @@ def channel_order(kernel_size, offset_groups):
             cell = {"facecolor": colour, "alpha": 0.55 if axis == 0 else 0.2, "edgecolor": BLACK}
             ax.add_patch(Rectangle((channel, 0), 1, 1, hatch="" if axis == 0 else "///", **cell))
             ax.text(channel + 0.5, 0.5, "yx"[axis], ha="center", va="center_baseline", fontsize=12, weight="bold")
-            ax.text(channel + 0.5, 1.25, channel, ha="center", fontsize=8)
+            ax.text(channel + 0.5, 1.15, channel, ha="center", fontsize=8)
             if axis == 0:
-                place = f"{divmod(tap, kernel_size[1])}".replace(" ", "")
-                _bracket(ax, channel, channel + 2, -0.2, f"tap\n{place}", fontsize=8)
+                i, j = divmod(tap, kernel_size[1])
+                _bracket(ax, channel, channel + 2, -0.15, f"{i},{j}", fontsize=9)
             if rest == 0:
-                _bracket(ax, channel, channel + 2 * taps, -1.75, f"offset group {group}", fontsize=11)
-        ax.text(channels / 2, 2.05, "channel", ha="center", fontsize=10)
-        ax.set_xlim(-0.3, channels + 0.3)
-        ax.set_ylim(-2.9, 2.6)
-        ax.axis("off")
+                _bracket(ax, channel, channel + 2 * taps, -1.2, f"offset group {group}", fontsize=11)
+        ax.text(-0.3, 1.15, "channel", ha="right", fontsize=8)
+        ax.text(-0.3, -0.5, "tap", ha="right", va="top", fontsize=9)
+        ax.set_xlim(-1.9, channels + 0.1)
+        ax.set_ylim(-2.2, 1.7)
+        for each in (left, ax):
+            each.axis("off")
         return fig
 
 
@@ -207,7 +215,7 @@ def _show_around(ax, image, centre, reach, title):
 def _draw_taps(ax, taps, weights):
     for (y, x), weight in zip(taps, weights, strict=True):
         marker, colour, sign = ("o", ORANGE, "+") if weight > 0 else ("s", SKY, "\N{MINUS SIGN}")
-        ax.plot(x, y, marker, ms=12, mfc=colour, mec=BLACK, mew=1.2)
+        ax.plot(x, y, marker, ms=11, mfc=colour, mec=BLACK, mew=1.2)
         ax.text(x, y, sign, ha="center", va="center_baseline", fontsize=11, weight="bold", color=BLACK)
 
 
@@ -217,6 +225,16 @@ def _arrow(ax, start, end):
         "", xy=end[::-1], xytext=start[::-1], arrowprops={"arrowstyle": "->", "color": "white", "lw": 1.6, "shrinkB": 5}
     )
     arrow.arrow_patch.set_path_effects(_RIM)
+
+
+def _numbers(ax, numbers, title, sign):
+    """A column of cells that hold their numbers, with the sign that stands before it."""
+    for row, number in enumerate(numbers):
+        ax.add_patch(Rectangle((-0.5, row - 0.5), 1, 1, facecolor="#EEEEEE", edgecolor="white"))
+        ax.text(0, row, number, ha="center", va="center_baseline", fontsize=8)
+    ax.set(title=title, xlim=(-0.5, 0.5), ylim=(len(numbers) - 0.5, -0.5))
+    ax.text(-0.3, 0.5, sign, transform=ax.transAxes, ha="center", va="center", fontsize=15)
+    ax.axis("off")
 
 
 def _bracket(ax, left, right, y, text, fontsize):
