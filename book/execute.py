@@ -1,5 +1,6 @@
 """Runs notebooks from top to bottom, in place, and keeps their outputs: `python book/execute.py [NOTEBOOK ...]`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,12 +8,16 @@ import nbformat
 from nbclient import NotebookClient
 
 BOOK = Path(__file__).parent
+# Nobody is there to move a slider, so no widget is kept: see deformconv/course/figures/explore.py.
+os.environ["DEFORMCONV_STATIC"] = "1"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def execute(path):
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, record_timing=False, resources={"metadata": {"path": path.parent}}).execute()
+    # Prints that arrive in several pieces are one output, wherever the pieces were cut.
+    settings = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
+    NotebookClient(notebook, resources={"metadata": {"path": path.parent}}, **settings).execute()
     # Only what a reader needs: the rest changes from one machine to the next.
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     part = path.with_suffix(".part")

@@ -1,5 +1,6 @@
 """What a deformable convolution accepts: sizes and checks, with messages that name the likely slip."""
 
+import math
 from operator import index
 
 
@@ -70,20 +71,10 @@ def check_channels(inputs, offsets, kernel, groups):
     per_group = 2 * kernel_height * kernel_width
     offset_groups, remainder = divmod(offsets.shape[-1], per_group)
     if remainder or offset_groups == 0:
-        slip = ""
-        if offsets.shape[1] is not None and offsets.shape[1] and offsets.shape[1] % per_group == 0:
-            slip = " The second axis has: are the offsets channels first?"
-        elif offsets.shape[-1] == kernel_height * kernel_width:
-            slip = " That is one value a tap: y and x are needed, in this order."
-        elif offsets.shape[-1] == per_group + kernel_height * kernel_width:
-            slip = " That is offsets and mask together: pass the last kh * kw channels as `mask`."
-        else:
-            side = round((offsets.shape[-1] / 2) ** 0.5)
-            if 2 * side * side == offsets.shape[-1]:
-                slip = f" That would fit a {side} x {side} kernel."
         raise ValueError(
             f"`offsets` must have offset_groups * kh * kw * 2 channels, a multiple of {per_group} for a "
-            f"{kernel_height} x {kernel_width} kernel; received {offsets.shape[-1]}.{slip}"
+            f"{kernel_height} x {kernel_width} kernel; received {offsets.shape[-1]}."
+            f"{_offsets_slip(offsets.shape, kernel_height * kernel_width)}"
         )
     if channels % offset_groups:
         raise ValueError(
@@ -91,6 +82,22 @@ def check_channels(inputs, offsets, kernel, groups):
             f"which must divide the {channels} channels of `inputs`."
         )
     return offset_groups
+
+
+def _offsets_slip(shape, taps):
+    """The likely reasons for a wrong number of offset channels, as a sentence each."""
+    count = shape[-1]
+    slips = []
+    if shape[1] and shape[1] % (2 * taps) == 0:
+        slips.append(" The second axis has: are the offsets channels first?")
+    if count == taps:
+        slips.append(" That is one value a tap: y and x are needed, in this order.")
+    if count == 3 * taps:
+        slips.append(" That is offsets and mask together: pass the last kh * kw channels as `mask`.")
+    side = math.isqrt(count // 2)
+    if 2 * side * side == count:
+        slips.append(f" That would fit a {side} x {side} kernel.")
+    return "".join(slips)
 
 
 def check_size(name, tensor, inputs, out_size):

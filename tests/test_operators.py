@@ -105,6 +105,16 @@ def test_zero_offsets_with_strides_and_dilation_give_every_so_many_pixels_of_con
 
 @IMPLEMENTATIONS
 @DTYPES
+def test_strides_that_outrun_the_kernel_take_nothing_off_the_input(rng, implementation, dtype, tolerance):
+    inputs = rng.normal(size=(BATCH, HEIGHT, WIDTH, CHANNELS)).astype(dtype)
+    kernel = rng.normal(size=(1, 1, CHANNELS, FILTERS)).astype(dtype)
+    expected = conv2d(inputs, kernel, strides=3, padding="same")
+    outputs = implementation(inputs, np.zeros((BATCH, 2, 2, 2), dtype), kernel, strides=3, padding="same")
+    np.testing.assert_allclose(outputs, expected, rtol=tolerance, atol=tolerance)
+
+
+@IMPLEMENTATIONS
+@DTYPES
 @pytest.mark.parametrize("padding", [0, 1, 2, ((1, 0), (0, 2)), ((0, 3), (2, 1)), [[1, 2], [3, 0]]])
 @pytest.mark.parametrize("options", [{}, {"strides": (2, 3)}, {"dilation_rate": (1, 2)}, {"groups": 2}], ids=str)
 def test_explicit_padding_is_zeros_around_the_input(rng, implementation, dtype, tolerance, padding, options):

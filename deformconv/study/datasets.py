@@ -4,11 +4,13 @@ MNIST is Yann LeCun, Corinna Cortes and Christopher Burges' set, CC BY-SA 3.0.
 """
 
 import hashlib
+import http.client
 import os
 import tempfile
 import urllib.request
 import warnings
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ MNIST_SHA256 = {
 
 NAMES = ("auto", "mnist", "digits")
 DOWNLOAD_TIMEOUT_SECONDS = 20
+# What zipfile and NumPy raise on damaged bytes, depending on where the damage is.
+UNREADABLE = (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,11 @@ def _find_mnist() -> Path:
 
 def download(url, path, check) -> Path:
     """Fetches `url` into `path`, which appears only once it is whole and `check(path)` has passed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-    part = Path(name)
+    part = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
+        part = Path(name)
         with (
             os.fdopen(handle, "wb") as file,
             urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_SECONDS) as answer,
@@ -111,14 +116,15 @@ def download(url, path, check) -> Path:
                 file.write(block)
         check(part)
         part.replace(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise ConnectionError(
             f"Could not download {path.name} from {url} ({error}). Three ways on: try again with a network; put "
             f"the file at {path}, or in a folder that the variable DEFORMCONV_DATA names; or use the "
             f'built-in digits, name="digits".'
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
     return path
 
 
@@ -126,7 +132,7 @@ def _mnist(path) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: np.ascontiguousarray(archive[key].astype("uint8")) for key in MNIST_SHA256}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{path} is not a whole MNIST archive ({error}). Delete it to have it fetched anew."
         ) from error

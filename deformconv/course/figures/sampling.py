@@ -113,8 +113,8 @@ def two_gradients(image, points, by_image, by_coords):
         left.imshow(by_image, cmap="Blues", vmin=0, vmax=1.6 * float(by_image.max()))
         for row, column in zip(*np.nonzero(by_image), strict=True):
             left.text(column, row + 0.3, f"{by_image[row, column]:.2f}", ha="center", va="center", fontsize=9)
-        left.set_title("by image: the weights, scattered")
-        show_image(right, image, "by coordinate: the slope of the cell")
+        left.set_title("by the image: the weights, scattered")
+        show_image(right, image, "by the place: the slope of the cell")
         y, x, by_y, by_x = points[:, 0], points[:, 1], by_coords[:, 0], by_coords[:, 1]
         arrows = {"angles": "xy", "scale_units": "xy", "scale": longest / 1.5, "width": 0.014}
         right.quiver(x, y, by_x, by_y, color=ORANGE, edgecolor=BLACK, linewidth=0.5, zorder=3, **arrows)
@@ -168,7 +168,7 @@ def climbs(image, tracks, marked=None):
                 own = track[:, marked]
                 ax.plot(own[:, 1], own[:, 0], color=VERMILION, linewidth=2.5)
                 ax.plot(own[0, 1], own[0, 0], "s", markersize=8, markerfacecolor="none", markeredgecolor=VERMILION)
-                ax.plot(own[-1, 1], own[-1, 0], "*", markersize=12, color=VERMILION, markeredgecolor="white")
+                ax.plot(own[-1, 1], own[-1, 0], "*", markersize=14, color=VERMILION, markeredgecolor="white", zorder=5)
     return fig
 
 

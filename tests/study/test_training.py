@@ -1,0 +1,164 @@
+"""The training loop, on a classifier small enough to see through: what it is fed, what it returns."""
+
+import keras
+import numpy as np
+import pytest
+
+from deformconv.study import training
+from deformconv.study.scaling import Scaling, warp
+
+BATCH, HEIGHT, WIDTH = 6, 5, 4
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Recorder(keras.layers.Layer):
+    """Passes images on and remembers the last batch of them."""
+
+    def build(self, shape):
+        self.seen = self.add_weight(shape=(BATCH, *shape[1:]), initializer="zeros", trainable=False)
+
+    def call(self, images):
+        self.seen.assign(images)
+        return images
+
+
+def small_classifier():
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((HEIGHT, WIDTH, 1))
+    outputs = keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(Recorder(name="recorder")(inputs)))
+    return keras.Model(inputs, outputs)
+
+
+def last_batch(model):
+    return keras.ops.convert_to_numpy(model.get_layer("recorder").seen)
+
+
+@pytest.fixture
+def labels(rng):
+    return rng.integers(0, 10, size=40)
+
+
+@pytest.fixture
+def images(rng, labels):
+    """The label is the place of the brightest pixel."""
+    images = 0.2 * rng.uniform(size=(40, HEIGHT, WIDTH, 1)).astype("float32")
+    images.reshape(40, -1)[np.arange(40), labels] = 1
+    return images
+
+
+@pytest.fixture
+def fit(images, labels):
+    """`fit(...)`: a trained new small classifier."""
+
+    def fit(steps=3, batch_size=BATCH, **options):
+        model = small_classifier()
+        training.fit(model, images, labels, steps=steps, batch_size=batch_size, **options)
+        return model
+
+    return fit
+
+
+def assert_same_weights(one, other, **tolerance):
+    for mine, yours in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, yours, **tolerance)
+
+
+def test_the_loss_falls_and_the_classifier_learns(images, labels):
+    model = small_classifier()
+    before = training.accuracy(model, images[:BATCH], labels[:BATCH])
+    first, second = (
+        training.fit(model, images, labels, steps=60, batch_size=BATCH, learning_rate=0.03) for _ in range(2)
+    )
+    assert first.keys() == {"loss", "accuracy"}
+    assert second["loss"] < 0.5 * first["loss"]
+    assert before < 0.5 < first["accuracy"] < second["accuracy"] == 1
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_seed_others(fit):
+    first, again, other = (fit(seed=seed, scaling=Scaling()) for seed in ([1, 2], [1, 2], [2, 1]))
+    np.testing.assert_array_equal(last_batch(first), last_batch(again))
+    assert_same_weights(first, again, rtol=1e-6)
+    assert abs(last_batch(first) - last_batch(other)).max() > 0.1
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_batches_are_warped_each_image_its_own_way_anew_in_each_step(fit, images, interpolation):
+    scaling = Scaling(unscaled=0.3)
+    model = fit(seed=4, scaling=scaling, interpolation=interpolation)
+    rng = np.random.default_rng(4)
+    index = training.shuffled(len(images), 3 * BATCH, rng)
+    matrices = scaling.draw(3 * BATCH, HEIGHT, rng)
+    expected = warp(images[index[-BATCH:]], matrices[-BATCH:], interpolation)
+    np.testing.assert_allclose(last_batch(model), expected, atol=1e-6)
+
+
+def test_without_scaling_the_images_are_left_alone(fit, images):
+    model = fit(seed=4)
+    index = training.shuffled(len(images), 3 * BATCH, np.random.default_rng(4))
+    np.testing.assert_array_equal(last_batch(model), images[index[-BATCH:]])
+
+
+def test_many_steps_a_call_give_what_one_step_a_call_gives(fit):
+    single, grouped = (fit(steps=7, seed=1, scaling=Scaling(), steps_per_call=n) for n in (1, 3))
+    np.testing.assert_array_equal(last_batch(single), last_batch(grouped))
+    assert_same_weights(single, grouped, atol=1e-6)
+
+
+def test_the_learning_rate_falls_to_zero(images, labels, monkeypatch):
+    """Along half a cosine: halfway it is half, in the last step of four it is (1 + cos(3 pi / 4)) / 2."""
+    made = []
+    adam = keras.optimizers.Adam
+    monkeypatch.setattr(keras.optimizers, "Adam", lambda schedule: made.append(schedule) or adam(schedule))
+    training.fit(small_classifier(), images, labels, steps=4, batch_size=BATCH, learning_rate=0.1)
+    rates = [float(made[0](step)) for step in range(5)]
+    np.testing.assert_allclose(rates, [0.1, 0.0853553, 0.05, 0.0146447, 0], atol=1e-6)
+
+
+def test_what_is_frozen_stays(images, labels):
+    model = small_classifier()
+    dense = model.layers[-1]
+    dense.kernel.trainable = False
+    before = dense.get_weights()
+    training.fit(model, images, labels, steps=2, batch_size=BATCH)
+    np.testing.assert_array_equal(dense.get_weights()[0], before[0])
+    assert abs(dense.get_weights()[1] - before[1]).min() > 0
+
+
+def test_the_order_is_of_whole_permutations():
+    order = training.shuffled(5, 13, np.random.default_rng(0))
+    assert len(order) == 13
+    assert set(order[:5]) == set(order[5:10]) == set(range(5))
+    assert len(set(order[10:])) == 3
+    assert list(order[:5]) != list(order[5:10])
+
+
+def test_accuracy_is_the_share_of_right_answers():
+    echo = keras.Sequential([keras.Input((10,)), keras.layers.Activation("linear")])
+    answers = np.eye(10, dtype="float32")[[3, 1, 4, 1]]
+    assert training.accuracy(echo, answers, np.array([3, 1, 4, 0]), batch_size=3) == 0.75
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 3])
+def test_a_description_shows_a_bar_that_counts_every_step(fit, capsys, steps_per_call):
+    fit(steps=7, description="regular, seed 0", steps_per_call=steps_per_call)
+    shown = capsys.readouterr().err
+    assert "regular, seed 0: 100%" in shown and "7/7" in shown and "loss=" in shown
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"steps": 0}, "`steps` and `batch_size` must be positive; received 0 and 6"),
+        ({"batch_size": -1}, "`steps` and `batch_size` must be positive; received 3 and -1"),
+        ({"scaling": Scaling(), "interpolation": "cubic"}, "`interpolation` must be"),
+    ],
+)
+def test_bad_settings_are_refused(fit, changes, message):
+    with pytest.raises(ValueError, match=message):
+        fit(**changes)
+
+
+@pytest.mark.parametrize("n_images, n_labels, message", [(40, 39, "39 for 40 images"), (0, 0, "no images|0 images")])
+def test_images_and_labels_that_do_not_match_are_refused(images, labels, n_images, n_labels, message):
+    with pytest.raises(ValueError, match=message):
+        training.fit(small_classifier(), images[:n_images], labels[:n_labels], steps=2)
