@@ -138,7 +138,8 @@ def _data(options):
 
     check_choice("--dataset", options.dataset, datasets.NAMES)
     data = datasets.load(options.dataset)
-    print(f"{data.name}: {len(data.x_train):,} training and {len(data.x_test):,} test images, digests checked.")
+    checked = ", digests checked" if data.name == "mnist" else ""
+    print(f"{data.name}: {len(data.x_train):,} training and {len(data.x_test):,} test images{checked}.")
     if options.weights_2017:
         for path in published.weight_files(download=True).values():
             print(f"{path}: SHA-256 checked.")

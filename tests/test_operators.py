@@ -252,6 +252,18 @@ def test_a_far_out_or_infinite_offset_takes_its_tap_away_and_leaves_gradients_fi
     np.testing.assert_array_equal(by_all[1][1, 2, 0, 2 * tap : 2 * tap + 2], 0)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_finds_its_pixel_in_a_wide_image(dtype):
+    """bfloat16 counts to 256, float16 to 2048: the taps' places are added up in float32."""
+    columns = np.arange(2100)
+    inputs = tf.cast((columns % 7).reshape(1, 1, -1, 1), dtype)
+    offsets = tf.cast(np.tile([0, 0.25], (1, 1, 2100, 1)), dtype)
+    outputs = deform_conv2d(inputs, offsets, np.ones((1, 1, 1, 1)))
+    assert outputs.dtype == dtype
+    expected = 0.75 * (columns % 7) + 0.25 * ((columns + 1) % 7) * (columns < 2099)
+    np.testing.assert_allclose(np.asarray(outputs).astype("float32").ravel(), expected, atol=0.02)
+
+
 @functools.cache
 def onnx_cases():
     """What `collect_testcases` keeps for this operator, without its seconds of work on all the others."""

@@ -6,6 +6,8 @@ Values of each image at `n` points, bilinear, zero outside, with the gradients t
 Engines know nothing of the rest of the package; everything above them calls this one function.
 """
 
+from functools import cache
+
 import keras
 
 from deformconv.engines import portable
@@ -23,3 +25,16 @@ def sample(images, coords):
 def has_native_kernel() -> bool:
     """Whether `sample` runs a native kernel that XLA cannot compile."""
     return keras.backend.backend() == "tensorflow"
+
+
+@cache
+def fused(function):
+    """A pure function of tensors, its many small steps compiled into few passes over memory where that needs help.
+
+    JAX compiles whole models by itself; on TensorFlow this is XLA, for this function alone.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True, autograph=False)

@@ -133,6 +133,8 @@ def read_results(path) -> list[dict]:
         content = json.loads(Path(path).read_text())
         if content["format"] != RESULTS_FORMAT:
             raise ValueError(f"format {content['format']}")
+        for run in content["runs"]:
+            run["variant"], run["seed"]  # every run says which it is
         return content["runs"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a results file that this version reads ({error}).") from error

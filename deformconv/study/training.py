@@ -48,8 +48,10 @@ def fit(
     """
     if steps < 1 or batch_size < 1:
         raise ValueError(f"`steps` and `batch_size` must be positive; received {steps} and {batch_size}.")
-    if len(images) != len(labels):
-        raise ValueError(f"`labels` must have one entry an image; received {len(labels)} for {len(images)} images.")
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(
+            f"`labels` must have one entry an image, for at least one; received {len(labels)} for {len(images)} images."
+        )
     rng = np.random.default_rng(seed)
     index = shuffled(len(images), steps * batch_size, rng)
     batches = {"index": index}
@@ -120,8 +122,10 @@ class Progress(keras.callbacks.Callback):
         self.bar = tqdm(total=self.steps, desc=self.description, unit="step", mininterval=1)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.bar.update(batch + 1 - self.done)
-        self.done = batch + 1
+        # Keras counts whole calls: with several steps a call, the last may seem to pass the end.
+        done = min(batch + 1, self.steps)
+        self.bar.update(done - self.done)
+        self.done = done
         self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in (logs or {}).items()}, refresh=False)
 
     def on_train_end(self, logs=None):

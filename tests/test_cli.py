@@ -1,0 +1,196 @@
+"""The command line as its users meet it: in a process of its own where that matters, else in this one."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from deformconv import cli
+from deformconv.study import experiment, published, training
+
+REPRODUCE = ["reproduce", "--budget", "quick", "--dataset", "digits"]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(monkeypatch, tmp_path):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+@pytest.fixture
+def refusal(capsys):
+    """`refusal(arguments)`: what the command says as it refuses: one line, exit status 2, nothing written."""
+
+    def run(arguments):
+        before = os.listdir()
+        assert cli.main(arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert re.fullmatch("deformconv: error: .+\n", said.err), said.err
+        assert os.listdir() == before
+        return said.err
+
+    return run
+
+
+@pytest.fixture
+def tiny_quick(tiny_budget, monkeypatch):
+    """Budget quick, with a handful of steps."""
+    monkeypatch.setitem(experiment.BUDGETS, "quick", tiny_budget)
+
+
+# In a process of its own
+
+
+def test_help_imports_no_engine():
+    code = (
+        "import sys\nfrom deformconv import cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print([name for name in ('keras', 'tensorflow', 'numpy', 'matplotlib') if name in sys.modules])"
+    )
+    for arguments, word in ((["--help"], "reproduce"), (["reproduce", "--help"], "--budget")):
+        shown = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        assert shown.stdout.startswith("usage: deformconv") and word in shown.stdout
+        assert shown.stdout.endswith("\n[]\n")
+
+
+def test_a_user_sees_one_line_and_no_traceback():
+    command = [sys.executable, "-m", "deformconv.cli", *REPRODUCE, "--variant", "rigid"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "deformconv: error: --variant must be one of regular, batchnorm-only, conv-offset-2017, deformable; "
+        "received 'rigid'.\n"
+    )
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["reproduce", "--seeds", "many"]])
+def test_what_is_no_command_shows_the_usage(capsys, arguments):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert capsys.readouterr().err.startswith("usage: deformconv")
+
+
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ("--variant regular rigid", "--variant must be one of regular, .*, deformable; received 'rigid'"),
+        ("--budget huge", "--budget must be one of quick, standard, full; received 'huge'"),
+        ("--dataset fashion", "--dataset must be one of auto, mnist, digits; received 'fashion'"),
+        ("--interpolation cubic", "--interpolation must be one of bilinear, nearest; received 'cubic'"),
+        ("--seeds 0", "--seeds must be at least 1; received 0"),
+        ("--seeds -3", "--seeds must be at least 1; received -3"),
+        ("--unscaled 1.5", "--unscaled must be a share between 0 and 1; received 1.5"),
+        ("--unscaled nan", "--unscaled must be a share between 0 and 1; received nan"),
+    ],
+)
+def test_a_bad_option_is_refused_in_words(refusal, option, message):
+    assert re.search(message, refusal([*REPRODUCE, *option.split()]))
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_folder_that_cannot_be_written_is_refused(refusal, tmp_path, out):
+    (tmp_path / "file").touch()
+    assert str(tmp_path / out) in refusal([*REPRODUCE, "--out", str(tmp_path / out)])
+
+
+@pytest.mark.parametrize("command", [["reproduce", "--budget", "quick"], ["data"]])
+@pytest.mark.parametrize("dataset", ["auto", "mnist"])
+def test_a_data_folder_without_data_is_refused(refusal, no_network, monkeypatch, tmp_path, command, dataset):
+    monkeypatch.setenv("DEFORMCONV_DATA", str(tmp_path))
+    assert "a folder that holds mnist.npz" in refusal([*command, "--dataset", dataset])
+
+
+def test_without_a_network_mnist_is_refused_with_three_ways_on(refusal, no_network):
+    assert "Three ways on" in refusal(["data", "--dataset", "mnist"])
+
+
+def test_a_damaged_results_file_is_refused(refusal, tmp_path):
+    (tmp_path / "results.json").write_text('{"format": 1, "ru')
+    assert "not a results file" in refusal([*REPRODUCE, "--out", str(tmp_path)])
+
+
+def test_runs_of_another_share_are_not_mixed_in(refusal, study, tiny_budget, monkeypatch):
+    monkeypatch.setitem(experiment.BUDGETS, "tiny", tiny_budget)
+    arguments = ["reproduce", "--dataset", "digits", "--budget", "tiny", "--out", str(study.folder)]
+    assert "unscaled_share=0.15, and this one has unscaled_share=0.5" in refusal([*arguments, "--unscaled", "0.5"])
+
+
+def test_an_interruption_says_how_to_go_on(capsys, tiny_quick, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    assert cli.main(REPRODUCE) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
+
+
+# What it does
+
+
+def test_info_tells_versions_and_hardware(capsys):
+    assert cli.main(["info"]) == 0
+    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert told == {**experiment.versions(), "hardware": experiment.hardware()}
+    assert told.keys() >= {"python", "deformconv", "keras", "numpy"}
+
+
+def test_data_counts_the_digits_and_claims_no_check(capsys):
+    assert cli.main(["data", "--dataset", "digits"]) == 0
+    assert capsys.readouterr().out == "digits: 1,440 training and 357 test images.\n"
+
+
+@pytest.mark.skipif("DEFORMCONV_DATA" not in os.environ, reason="needs MNIST: $DEFORMCONV_DATA is not set")
+def test_data_checks_mnist(capsys):
+    assert cli.main(["data"]) == 0
+    assert capsys.readouterr().out == "mnist: 60,000 training and 10,000 test images, digests checked.\n"
+
+
+def test_data_falls_back_to_digits_with_a_visible_warning(capsys, no_network):
+    assert cli.main(["data"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("digits: ")
+    assert said.err.startswith("deformconv: warning: MNIST cannot be had")
+
+
+def test_data_fetches_2017s_weights_if_asked_to(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(published, "weight_files", lambda download: {"cnn.h5": tmp_path / f"cnn-{download}.h5"})
+    assert cli.main(["data", "--dataset", "digits", "--weights-2017"]) == 0
+    assert f"{tmp_path / 'cnn-True.h5'}: SHA-256 checked." in capsys.readouterr().out
+
+
+def test_reproduce_writes_results_a_figure_and_an_animation_and_reuses_its_runs(capsys, tiny_quick, monkeypatch):
+    command = [*REPRODUCE, "--variant", "deformable", "--interpolation", "nearest", "--unscaled", "0.25"]
+    assert cli.main(command) == 0
+    said = capsys.readouterr()
+
+    folder = os.path.join("results", "digits-quick")
+    assert sorted(os.listdir(folder)) == ["accuracy_against_zoom.png", "results.json", "sampling_points.gif", "weights"]
+    with open(os.path.join(folder, "results.json")) as file:
+        runs = json.load(file)["runs"]
+    assert [(run["variant"], run["interpolation"], run["unscaled_share"]) for run in runs] == [
+        ("regular", "nearest", 0.25),
+        ("deformable", "nearest", 0.25),
+    ]
+    assert runs[1]["command"] == " ".join(["deformconv", *command])
+    with Image.open(os.path.join(folder, "accuracy_against_zoom.png")) as figure:
+        assert min(figure.size) > 300
+    with Image.open(os.path.join(folder, "sampling_points.gif")) as animation:
+        assert animation.format == "GIF" and animation.n_frames > 10
+    assert f"deformable, seed 0: regular {runs[1]['regular']:.2%}, scaled {runs[1]['scaled']:.2%}" in said.out
+    assert "Test accuracy on digits" in said.out and experiment.table(runs) in said.out
+
+    from deformconv.course import figures
+
+    monkeypatch.setattr(training, "fit", None)
+    monkeypatch.setattr(figures, "save_animation", lambda *_: None)
+    assert cli.main(command) == 0
+    assert experiment.table(runs) in capsys.readouterr().out
+    assert experiment.read_results(os.path.join(folder, "results.json")) == runs
