@@ -68,6 +68,8 @@ def check_channels(inputs, offsets, kernel, groups):
             f"`inputs` must have {seen * groups} channels on the last axis, as `kernel` of shape "
             f"{tuple(kernel.shape)} with groups={groups} expects; received shape {tuple(inputs.shape)}.{slip}"
         )
+    if offsets.shape[-1] is None:
+        raise ValueError(f"The last axis of `offsets` must be known; received shape {tuple(offsets.shape)}.")
     per_group = 2 * kernel_height * kernel_width
     offset_groups, remainder = divmod(offsets.shape[-1], per_group)
     if remainder or offset_groups == 0:

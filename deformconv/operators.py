@@ -78,6 +78,11 @@ def deform_conv2d(
         for size, *rest in zip((height, width), kernel_size, strides, dilation_rate, padding, strict=True)
     ]
     out_size = tuple(out for out, _ in axes)
+    if any(isinstance(size, int) and size < 1 for size in out_size):
+        raise ValueError(
+            f"`inputs` must be at least as large as the dilated kernel, padding included; received height and width "
+            f"{(height, width)} with kernel_size={kernel_size}, dilation_rate={dilation_rate}."
+        )
     check_size("offsets", offsets, inputs, out_size)
     if mask is not None:
         mask = ops.cast(ops.convert_to_tensor(mask), inputs.dtype)

@@ -32,6 +32,9 @@ def test_the_call_that_the_others_spoil_is_a_good_one():
         ({"inputs": (5, 4, 4)}, r"`inputs` must have shape \(batch, height, width, channels\).*shape \(5, 4, 4\)"),
         ({"offsets": (2, 2, 12)}, r"`offsets` must have shape \(batch, out_height, .*shape \(2, 2, 12\)"),
         ({"kernel": (3, 2, 4)}, r"`kernel` must have shape \(kh, kw, channels // groups, filters\).*shape \(3, 2, 4\)"),
+        # sizes
+        ({"inputs": (3, 2, 4, 4), "offsets": (3, 0, 2, 12)}, r"at least as large as the dilated kernel.*\(2, 4\)"),
+        ({"inputs": (3, 5, 2, 4), "offsets": (3, 2, 0, 12)}, r"at least as large as the dilated kernel.*\(5, 2\)"),
         # groups
         ({"groups": 4}, r"`groups` must be a positive int that divides the 6 filters.*received 4"),
         ({"groups": 0}, r"`groups` must be a positive int.*received 0"),

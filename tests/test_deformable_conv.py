@@ -300,3 +300,8 @@ def test_an_input_that_does_not_fit_is_refused_once_built(shape, words):
     layer.build(SHAPE)
     with pytest.raises(ValueError, match=words):
         layer(np.zeros(shape))
+
+
+def test_freezing_before_there_are_weights_is_refused():
+    with pytest.raises(ValueError, match="must be built"):
+        DeformableConv2D(6, (3, 2)).train_only_offsets()

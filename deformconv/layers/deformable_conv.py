@@ -168,6 +168,8 @@ class DeformableConv2D(keras.layers.Layer):
 
     def train_only_offsets(self):
         """Freezes `kernel` and `bias` and leaves `offset_conv` trainable. Recompile the model afterwards."""
+        if not self.built:
+            raise ValueError(f"Layer {self.name!r} must be built before its weights can be frozen; it has none yet.")
         self.trainable = True
         self.kernel.trainable = False
         if self.bias is not None:

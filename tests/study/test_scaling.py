@@ -62,6 +62,11 @@ def test_a_zoom_of_two_halves_what_is_seen_in_the_middle(images):
     assert shrunk[:, [0, 1, 7, 8]].sum() == shrunk[:, :, [0, 6]].sum() == 0
 
 
+def test_the_first_zoom_is_along_y(images):
+    flattened = warp_all(images, zoom_matrices([[2, 1]] * 3))
+    np.testing.assert_allclose(flattened[:, 2:7], images[:, ::2], atol=1e-6)
+
+
 def test_a_shift_says_where_to_look(images):
     """Looking two pixels down and one to the left moves the image up and to the right."""
     moved = warp_all(images, zoom_matrices(np.ones((3, 2)), [2, -1]))
