@@ -113,17 +113,19 @@ def ceil_sample(images, coords):
     y, x = ops.clip(coords[..., 0], 0, height - 1), ops.clip(coords[..., 1], 0, height - 1)
     top, left = ops.floor(y), ops.floor(x)
     fy, fx = ops.cast(y - top, images.dtype), ops.cast(x - left, images.dtype)
+
+    # The four pixels of each cell side by side, so that a point costs one look-up: (b * h * w, 4).
+    padded = ops.pad(images[..., 0], ((0, 0), (0, 1), (0, 1)))
+    shifted = padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]
+    cells = ops.reshape(ops.stack(shifted, axis=-1), (-1, 4))
+    first_cell = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
+    cell = first_cell + ops.cast(top, "int32") * width + ops.cast(left, "int32")
+    values = ops.take(cells, cell, axis=0)
+
     # ceil is floor + 1, except on the grid, where it is floor: this is the trap.
-    down, right = ops.where(fy > 0, width, 0), ops.cast(fx > 0, "int32")
-
-    pixels = ops.reshape(images, (-1,))
-    first_pixel = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
-    upper_left = first_pixel + ops.cast(top, "int32") * width + ops.cast(left, "int32")
-    lower_left = upper_left + down
-
-    def along_x(left_pixel):
-        left_value, right_value = ops.take(pixels, left_pixel), ops.take(pixels, left_pixel + right)
-        return left_value + (right_value - left_value) * fx
-
-    upper, lower = along_x(upper_left), along_x(lower_left)
+    top_left, bottom_left = values[..., 0], values[..., 2]
+    top_right = ops.where(fx > 0, values[..., 1], top_left)
+    bottom_right = ops.where(fx > 0, values[..., 3], bottom_left)
+    upper = top_left + (top_right - top_left) * fx
+    lower = ops.where(fy > 0, bottom_left + (bottom_right - bottom_left) * fx, upper)
     return (upper + (lower - upper) * fy)[..., None]
