@@ -18,7 +18,10 @@ def execute(path):
     # Prints that arrive in several pieces are one output, wherever the pieces were cut.
     settings = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
     NotebookClient(notebook, resources={"metadata": {"path": path.parent}}, **settings).execute()
-    # Only what a reader needs: the rest changes from one machine to the next.
+    # Only what a reader needs: the rest changes from one run to the next.
+    for cell in notebook.cells:
+        if "remove-stderr" in cell.metadata.get("tags", []):
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     part = path.with_suffix(".part")
     nbformat.write(notebook, part)

@@ -166,6 +166,20 @@ def test_data_fetches_2017s_weights_if_asked_to(capsys, monkeypatch, tmp_path):
     assert f"{tmp_path / 'cnn-True.h5'}: SHA-256 checked." in capsys.readouterr().out
 
 
+def test_reproduce_runs_every_variant_with_every_seed(capsys, monkeypatch, make_run):
+    ran = []
+
+    def run(_, variant, seed, command):
+        ran.append((seed, variant))
+        return make_run(variant, seed, seconds=1)
+
+    monkeypatch.setattr(experiment.Study, "run", run)
+    monkeypatch.setattr(cli, "_draw", lambda *_: None)
+    assert cli.main([*REPRODUCE, "--seeds", "2"]) == 0
+    assert ran == [(seed, variant) for seed in (0, 1) for variant in experiment.VARIANTS]
+    assert "deformable, seed 1: regular 50.00%, scaled 25.00%, trained 704 weights in 1 s" in capsys.readouterr().out
+
+
 def test_reproduce_writes_results_a_figure_and_an_animation_and_reuses_its_runs(capsys, tiny_quick, monkeypatch):
     command = [*REPRODUCE, "--variant", "deformable", "--interpolation", "nearest", "--unscaled", "0.25"]
     assert cli.main(command) == 0

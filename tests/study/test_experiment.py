@@ -1,4 +1,4 @@
-"""Runs, the results file that keeps them, tables; killed and resumed."""
+"""Runs, the results file that keeps them, tables; a run that is killed and goes on."""
 
 import dataclasses
 import json
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from deformconv.study import experiment, training
+from deformconv.study.scaling import scaled_copy, zoomed_copy
 
 SETTINGS = experiment.Settings("digits", "tiny", 6, 3, test_images=40, zoom_images=10)
 
@@ -79,12 +80,28 @@ def test_the_file_holds_what_the_study_returns(study):
     )
 
 
-def test_the_accuracies_are_those_of_the_kept_weights(study):
-    model, run = study.model("deformable", 0), study.results.find("deformable", 0)
-    images, labels = study.data.x_test[:40], study.data.y_test[:40]
-    assert run["regular"] == training.accuracy(model, images, labels)
-    assert run["scaled"] == training.accuracy(model, experiment.scaled_copy(images, 2017), labels)
-    assert run["zoom"]["1.0"] == training.accuracy(model, images[:10], labels[:10])
+def test_each_accuracy_is_of_its_own_images(copied, monkeypatch):
+    """Test images for the results; the end of the training set, and scaled by another seed, for choosing by."""
+    measured = []
+    monkeypatch.setattr(training, "fit", lambda *_, **__: None)
+    monkeypatch.setattr(training, "accuracy", lambda _, *seen: measured.append(seen) or len(measured) / 100)
+    run = copied.run("regular", 1)
+    names = [key for key in run if key in ("regular", "scaled", "validation_regular", "validation_scaled")]
+    reported = {**{name: run[name] for name in names}, **run["zoom"]}
+
+    data = copied.data
+    test, validation = (data.x_test[:40], data.y_test[:40]), (data.x_train[1320:1360], data.y_train[1320:1360])
+    expected = {
+        "regular": test,
+        "scaled": (scaled_copy(test[0], 2017), test[1]),
+        "validation_regular": validation,
+        "validation_scaled": (scaled_copy(validation[0], 2018), validation[1]),
+        **{str(zoom): (zoomed_copy(test[0][:10], zoom), test[1][:10]) for zoom in experiment.ZOOMS},
+    }
+    assert reported.keys() == expected.keys()
+    for name, share in reported.items():
+        for seen, wanted in zip(measured[round(100 * share) - 1], expected[name], strict=True):
+            np.testing.assert_array_equal(seen, wanted)
 
 
 # Runs are kept
@@ -212,6 +229,7 @@ REPRODUCE = """
 import functools, sys
 from deformconv import cli
 from deformconv.study import experiment, training
+from deformconv.study.scaling import scaled_copy, zoomed_copy
 experiment.BUDGETS["quick"] = {budget}
 training.accuracy = functools.partial(training.accuracy, batch_size=10)
 sys.exit(cli.main(["reproduce", "--dataset", "digits", "--budget", "quick", "--variant", "regular", "batchnorm-only"]))

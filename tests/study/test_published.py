@@ -1,5 +1,6 @@
 """The two weight files of 2017: what they hold, and that only the right files are taken for them."""
 
+import hashlib
 import os
 
 import numpy as np
@@ -73,8 +74,6 @@ def test_a_classifier_without_any_offset_layer_has_2017s_accuracies(weights, nam
 @pytest.fixture
 def small_files(monkeypatch):
     """Two small files, which the package takes for 2017's."""
-    import hashlib
-
     contents = {"cnn.h5": b"plain", "deform_cnn.h5": b"deform"}
     monkeypatch.setattr(published, "SHA256", {n: hashlib.sha256(c).hexdigest() for n, c in contents.items()})
     return contents
@@ -99,12 +98,14 @@ def test_one_of_the_two_is_not_enough(nothing_cached, small_files):
     assert published.weight_files() is None
 
 
-@pytest.mark.parametrize("where", ["data folder", "cache"])
-def test_they_are_found_in_the_data_folder_and_in_the_cache(nothing_cached, monkeypatch, tmp_path, small_files, where):
+@pytest.mark.parametrize("places", [["data"], ["keras/datasets"], ["data", "keras/datasets"]])
+def test_they_are_found_in_the_data_folder_then_in_the_cache(
+    nothing_cached, monkeypatch, tmp_path, small_files, places
+):
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("DEFORMCONV_DATA", str(tmp_path / "data"))
-    folder = place(tmp_path / "data" if where == "data folder" else nothing_cached, small_files)
-    assert published.weight_files() == {name: folder / name for name in small_files}
+    first, *_ = [place(tmp_path / folder, small_files) for folder in places]
+    assert published.weight_files() == {name: first / name for name in small_files}
 
 
 @pytest.mark.parametrize("download", [False, True])
