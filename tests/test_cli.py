@@ -22,8 +22,9 @@ def in_an_empty_folder(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def refusal(capsys):
+def refusal(capsys, monkeypatch):
     """`refusal(arguments)`: what the command says as it refuses: one line, exit status 2, nothing written."""
+    monkeypatch.setattr(training, "fit", None)
 
     def run(arguments):
         before = os.listdir()
