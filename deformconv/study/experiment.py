@@ -76,6 +76,8 @@ class Settings:
     @classmethod
     def of(cls, dataset, budget, **changes):
         """The settings of a named budget."""
+        if budget not in BUDGETS:
+            raise ValueError(f"`budget` must be one of {', '.join(BUDGETS)}; received {budget!r}.")
         return cls(dataset=dataset, budget=budget, **{**BUDGETS[budget], **changes})
 
 

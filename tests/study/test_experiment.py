@@ -295,3 +295,8 @@ def test_a_named_budget_makes_settings_and_changes_change_them(budget):
     settings = experiment.Settings.of("mnist", budget, unscaled_share=0.5)
     assert (settings.dataset, settings.budget, settings.unscaled_share) == ("mnist", budget, 0.5)
     assert settings.finetune_steps == experiment.BUDGETS[budget]["finetune_steps"]
+
+
+def test_an_unknown_budget_is_refused():
+    with pytest.raises(ValueError, match="must be one of quick, standard, full; received 'huge'"):
+        experiment.Settings.of("digits", "huge")
