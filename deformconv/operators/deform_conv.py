@@ -1,4 +1,4 @@
-"""Deformable operators as pure functions of tensors. Conventions: see `reference`, which defines them."""
+"""`deform_conv2d`: a convolution whose taps look where offsets send them."""
 
 from keras import ops
 
@@ -92,10 +92,24 @@ def deform_conv2d(
         if tuple(bias.shape) != (filters,):
             raise ValueError(f"`bias` must have shape ({filters},), one value a filter; received {tuple(bias.shape)}.")
 
+    pads = [before for _, before in axes]
+    if record := engines.recorder():
+        return record(
+            inputs,
+            offsets,
+            kernel,
+            mask=mask,
+            bias=bias,
+            strides=strides,
+            pads=pads,
+            out_size=out_size,
+            dilation_rate=dilation_rate,
+            groups=groups,
+            offset_groups=offset_groups,
+        )
+
     taps = kernel_size[0] * kernel_size[1]
-    rest = ops.convert_to_tensor(
-        _tap_positions(out_size, [before for _, before in axes], kernel_size, strides, dilation_rate, offsets.dtype)
-    )
+    rest = ops.convert_to_tensor(_tap_positions(out_size, pads, kernel_size, strides, dilation_rate, offsets.dtype))
     coords = ops.reshape(offsets, (batch, *out_size, offset_groups, taps, 2)) + rest[:, :, None]
     columns = _sample_groups(inputs, coords, out_size, offset_groups, taps)
     if mask is not None:
@@ -145,6 +159,8 @@ def _multiply(columns, kernel, groups, taps, channels):
     seen, filters = kernel.shape[2:]
     if groups == 1:
         return ops.matmul(ops.reshape(columns, (-1, taps * channels)), ops.reshape(kernel, (taps * channels, filters)))
+    if groups == channels == filters:  # depthwise: nothing to multiply, only to weigh and add
+        return ops.sum(ops.reshape(columns, (-1, taps, channels)) * ops.reshape(kernel, (taps, channels)), axis=1)
     columns = ops.reshape(columns, (-1, taps, groups, seen))
     kernel = ops.reshape(kernel, (taps, seen, groups, filters // groups))
     return ops.reshape(ops.einsum("nkgc,kcgf->ngf", columns, kernel), (-1, filters))
