@@ -17,29 +17,71 @@ def output_size(size, kernel_size, stride, dilation, padding):
 
 
 def pair(name, value):
-    """`strides` or `dilation_rate` as a pair of positive ints."""
+    """`strides`, `dilation_rate` or a size as a pair of positive ints."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(values) != 2 or not all(isinstance(v, int) and v > 0 for v in values):
-        raise ValueError(f"`{name}` must be a positive int or a pair (y, x) of them; received {value!r}.")
+    if len(values) != 2 or not all(_is_count(v) for v in values):
+        slip = ""
+        if len(values) != 2:
+            slip = " There are two axes, height and width; batch and channels are left out."
+        elif any(isinstance(v, int) for v in values):
+            slip = " The least is 1, which leaves an axis as it is."
+        elif any(isinstance(v, float) for v in values):
+            slip = " Is it a quotient? `//` keeps an int whole."
+        elif any(isinstance(v, str) for v in values):
+            slip = " Is it text from a file or a command line? Convert it with int()."
+        raise ValueError(f"`{name}` must be a positive int or a pair (y, x) of them; received {value!r}.{slip}")
     return values
+
+
+def check_count(name, value):
+    if not _is_count(value):
+        slip = " Is it a quotient? `//` keeps an int whole." if isinstance(value, float) else ""
+        if isinstance(value, int):
+            slip = (
+                f" The least is 1: for `{name}` that means one that holds all." if "groups" in name else " Left at 0?"
+            )
+        raise ValueError(f"`{name}` must be a positive int; received {value!r}.{slip}")
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def check_padding(padding):
     """The padding of the two axes: each `"valid"`, `"same"` or `(before, after)`."""
-    if padding in ("valid", "same"):
+    if isinstance(padding, str) and padding in ("valid", "same"):
         return padding, padding
-    if isinstance(padding, int):
-        padding = ((padding, padding), (padding, padding))
+    amounts = None
     try:
-        (top, bottom), (left, right) = padding
-        amounts = ((index(top), index(bottom)), (index(left), index(right)))
+        if isinstance(padding, int):
+            amounts = ((index(padding),) * 2,) * 2
+        else:
+            (top, bottom), (left, right) = padding
+            amounts = ((index(top), index(bottom)), (index(left), index(right)))
     except (TypeError, ValueError):
-        amounts = None
+        pass
     if amounts is None or min(amounts[0] + amounts[1]) < 0:
         raise ValueError(
-            f'`padding` must be "valid", "same", an int >= 0 or ((top, bottom), (left, right)); received {padding!r}.'
+            '`padding` must be "valid", "same", an int >= 0 or ((top, bottom), (left, right)); '
+            f"received {padding!r}.{_padding_slip(padding, amounts)}"
         )
     return amounts
+
+
+def _padding_slip(padding, amounts):
+    if amounts:
+        return " To cut pixels off, slice `inputs`."
+    if isinstance(padding, str):
+        return " Keras writes it in small letters." if padding.lower() in ("valid", "same") else ""
+    if padding is None:
+        return ' No padding is "valid".'
+    if isinstance(padding, (tuple, list)) and all(isinstance(p, int) for p in padding):
+        if len(padding) == 2:
+            y, x = padding
+            return f" As much on both sides is (({y}, {y}), ({x}, {x}))."
+        if len(padding) == 4:
+            return " PyTorch lists (left, right, top, bottom) and ONNX (top, left, bottom, right): which one is it?"
+    return ""
 
 
 def check_ranks(inputs, offsets, kernel):
@@ -48,28 +90,43 @@ def check_ranks(inputs, offsets, kernel):
         ("offsets", offsets, "(batch, out_height, out_width, offset_groups * kh * kw * 2)"),
         ("kernel", kernel, "(kh, kw, channels // groups, filters)"),
     ):
-        if len(tensor.shape) != 4:
-            raise ValueError(f"`{name}` must have shape {form}; received shape {tuple(tensor.shape)}.")
+        check_rank(name, tensor, form)
+
+
+def check_rank(name, tensor, form):
+    """`form` names the axes that `tensor` must have, as `"(batch, height, width, channels)"`."""
+    rank = form.count(",") + 1
+    if len(tensor.shape) != rank:
+        slip = ""
+        if len(tensor.shape) == rank - 1 and form.startswith("(batch"):
+            slip = f" Is the batch axis missing? For one image pass `{name}[None]`."
+        elif len(tensor.shape) > rank:
+            slip = " Reshape the axes that are too many into the last one."
+        elif name == "kernel":
+            slip = " Is it the kernel of a 1D convolution? Give it a height of 1: `kernel[None]`."
+        raise ValueError(f"`{name}` must have shape {form}; received shape {tuple(tensor.shape)}.{slip}")
 
 
 def check_channels(inputs, offsets, kernel, groups):
     """Checks the channel counts and returns the number of offset groups."""
     channels = inputs.shape[-1]
     kernel_height, kernel_width, seen, filters = kernel.shape
-    if not isinstance(groups, int) or groups < 1 or filters % groups:
+    if not _is_count(groups) or filters % groups:
         raise ValueError(
             f"`groups` must be a positive int that divides the {filters} filters of `kernel`; received {groups!r}."
+            f" Each group makes as many filters: {_divisors(filters)} would do."
         )
     if channels != seen * groups:
-        slip = ""
-        if inputs.shape[1] == seen * groups:
-            slip = " The second axis of `inputs` has that many: are they channels first? Move the channels to the end."
         raise ValueError(
             f"`inputs` must have {seen * groups} channels on the last axis, as `kernel` of shape "
-            f"{tuple(kernel.shape)} with groups={groups} expects; received shape {tuple(inputs.shape)}.{slip}"
+            f"{tuple(kernel.shape)} with groups={groups} expects; received shape {tuple(inputs.shape)}."
+            f"{_channels_slip(inputs.shape, kernel.shape, groups)}"
         )
     if offsets.shape[-1] is None:
-        raise ValueError(f"The last axis of `offsets` must be known; received shape {tuple(offsets.shape)}.")
+        raise ValueError(
+            f"`offsets` must have a known last axis; received shape {tuple(offsets.shape)}. "
+            "The number of offset groups is read off it: set its shape where the tensor is made."
+        )
     per_group = 2 * kernel_height * kernel_width
     offset_groups, remainder = divmod(offsets.shape[-1], per_group)
     if remainder or offset_groups == 0:
@@ -80,10 +137,30 @@ def check_channels(inputs, offsets, kernel, groups):
         )
     if channels % offset_groups:
         raise ValueError(
-            f"`offsets` has {offsets.shape[-1]} channels, that is {offset_groups} offset groups, "
-            f"which must divide the {channels} channels of `inputs`."
+            f"`offsets` must have as many offset groups as divide the {channels} channels of `inputs`; received "
+            f"{offsets.shape[-1]} channels, that is {offset_groups} offset groups. {_divisors(channels)} would do."
         )
     return offset_groups
+
+
+def _divisors(number):
+    """Those of `number`, to read: `1, 2 or 4`."""
+    *most, last = (str(d) for d in range(1, number + 1) if number % d == 0)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _channels_slip(shape, kernel_shape, groups):
+    """The likely reason for inputs whose channels do not fit the kernel."""
+    kernel_height, kernel_width, seen, _ = kernel_shape
+    if shape[1] == seen * groups:
+        return " The second axis of `inputs` has that many: are they channels first? Move the channels to the end."
+    if shape[-1] == kernel_width * groups:
+        return (
+            " Is `kernel` in the order (filters, channels, kh, kw) of PyTorch and ONNX? Transpose it by (2, 3, 1, 0)."
+        )
+    if groups > 1 and shape[-1] == seen:
+        return " The third axis of `kernel` counts the channels of one group, not all of them."
+    return ""
 
 
 def _offsets_slip(shape, taps):
@@ -97,7 +174,7 @@ def _offsets_slip(shape, taps):
     if count == 3 * taps:
         slips.append(" That is offsets and mask together: pass the last kh * kw channels as `mask`.")
     side = math.isqrt(count // 2)
-    if 2 * side * side == count:
+    if side and 2 * side * side == count:
         slips.append(f" That would fit a {side} x {side} kernel.")
     return "".join(slips)
 
@@ -110,7 +187,7 @@ def check_size(name, tensor, inputs, out_size):
         if isinstance(got, int) and isinstance(want, int) and got != want:
             slip, size = "", tuple(tensor.shape[1:3])
             if size == expected[1:]:
-                pass  # it is the batch
+                slip = " The batch differs: each image needs its own; ops.repeat gives all the same."
             elif size == (expected[2], expected[1]):
                 slip = " Height and width look swapped."
             elif size == tuple(inputs.shape[1:3]):
@@ -121,10 +198,68 @@ def check_size(name, tensor, inputs, out_size):
             )
 
 
-def check_mask(mask, offsets, inputs, out_size):
-    if len(mask.shape) != 4 or mask.shape[-1] * 2 != offsets.shape[-1]:
+def check_mask(mask, offsets, inputs, out_size, offset_groups):
+    check_rank("mask", mask, "(batch, out_height, out_width, offset_groups * kh * kw)")
+    expected, received = offsets.shape[-1] // 2, mask.shape[-1]
+    if received != expected:
+        slip = ""
+        if received == 2 * expected:
+            slip = " It takes one factor for a tap, not one each for y and x."
+        elif received * offset_groups == expected:
+            slip = f" Each of the {offset_groups} offset groups needs its own: repeat it on the last axis."
+        elif received == 3 * expected:
+            slip = " That is offsets and mask together: pass the last third alone."
         raise ValueError(
-            "`mask` must have shape (batch, out_height, out_width, offset_groups * kh * kw), here with "
-            f"{offsets.shape[-1] // 2} channels, half those of `offsets`; received shape {tuple(mask.shape)}."
+            f"`mask` must have offset_groups * kh * kw channels, here {expected}, half those of `offsets`; "
+            f"received shape {tuple(mask.shape)}.{slip}"
         )
     check_size("mask", mask, inputs, out_size)
+
+
+def check_bias(bias, filters, channels):
+    if tuple(bias.shape) != (filters,):
+        slip = ""
+        if len(bias.shape) == 0:
+            slip = " One number for all filters can be added to the output."
+        elif tuple(bias.shape) == (channels,):
+            slip = " That is one a channel of `inputs`."
+        elif math.prod(bias.shape) == filters:
+            slip = f" Reshape it to ({filters},)."
+        raise ValueError(
+            f"`bias` must have shape ({filters},), one value a filter; received shape {tuple(bias.shape)}.{slip}"
+        )
+
+
+def check_boxes(inputs, boxes):
+    check_rank("inputs", inputs, "(batch, height, width, channels)")
+    check_rank("boxes", boxes, "(batch, boxes, 4)")
+    if boxes.shape[-1] != 4:
+        slip = ""
+        if boxes.shape[-1] == 5:
+            slip = " Is the first column the image's number? Here the batch axis tells it: sort the boxes by image."
+        raise ValueError(
+            "`boxes` must have 4 values on the last axis, the edges (y1, x1, y2, x2); "
+            f"received shape {tuple(boxes.shape)}.{slip}"
+        )
+    if None not in (inputs.shape[0], boxes.shape[0]) and inputs.shape[0] != boxes.shape[0]:
+        raise ValueError(
+            f"`boxes` must have the batch size of `inputs`, {inputs.shape[0]}; received shape {tuple(boxes.shape)}. "
+            "Every image needs as many boxes: fill up with boxes of zeros."
+        )
+
+
+def check_per_bin(name, tensor, boxes, per_box):
+    """`offsets` or `mask` of a RoI pooling: shape `(batch, boxes, *per_box)`, where that is known."""
+    expected = (boxes.shape[0], boxes.shape[1], *per_box)
+    received = tuple(tensor.shape)
+    known = len(received) == len(expected)
+    if not known or any(None not in (a, b) and a != b for a, b in zip(received, expected, strict=True)):
+        slip = ""
+        if math.prod(received[2:]) == math.prod(per_box):
+            slip = " The count is right: reshape it."
+        elif known and received[2:4] == (per_box[1], per_box[0]):
+            slip = " Height and width look swapped."
+        raise ValueError(
+            f"`{name}` must have shape {expected}, batch, boxes, then a value for each bin; "
+            f"received shape {received}.{slip}"
+        )

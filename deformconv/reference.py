@@ -101,3 +101,24 @@ def deform_conv2d(
     if bias is not None:
         outputs += bias
     return outputs.astype(inputs.dtype)
+
+
+def deform_roi_pool2d(
+    inputs, boxes, offsets=None, *, output_size, mask=None, sampling_ratio=2, offset_scale=0.1, spatial_scale=1.0
+):
+    """Deformable RoI pooling, equations (5) and (6) of Dai et al. 2017; see `deformconv.deform_roi_pool2d`."""
+    inputs, boxes = np.asarray(inputs), np.asarray(boxes, "float64")
+    out_height, out_width = _pair(output_size)
+    outputs = np.zeros((*boxes.shape[:2], out_height, out_width, inputs.shape[-1]))
+    for b, n, i, j in np.ndindex(outputs.shape[:-1]):
+        y1, x1, y2, x2 = boxes[b, n] * spatial_scale
+        bin_height, bin_width = (y2 - y1) / out_height, (x2 - x1) / out_width
+        dy, dx = (0, 0) if offsets is None else np.asarray(offsets)[b, n, i, j].astype("float64")
+        for tap_i, tap_j in np.ndindex(sampling_ratio, sampling_ratio):
+            y = y1 + bin_height * (i + (tap_i + 0.5) / sampling_ratio) + offset_scale * dy * (y2 - y1)
+            x = x1 + bin_width * (j + (tap_j + 0.5) / sampling_ratio) + offset_scale * dx * (x2 - x1)
+            # Boxes have edges, pixels centres: the edge at 0 lies half a pixel before the first centre.
+            outputs[b, n, i, j] += _sample_zeros(inputs[b], y - 0.5, x - 0.5) / sampling_ratio**2
+    if mask is not None:
+        outputs *= np.asarray(mask)[..., None]
+    return outputs.astype(inputs.dtype)

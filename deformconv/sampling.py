@@ -4,9 +4,12 @@ Coordinates are `(y, x)` in pixels of the image, with pixel centres at integers:
 top left pixel, `(h - 1, w - 1)` that of the bottom right one.
 """
 
+import math
+
 from keras import ops
 
 from deformconv import engines
+from deformconv.arguments import check_rank
 
 
 def bilinear_sample(images, coords, *, padding="zeros"):
@@ -34,21 +37,32 @@ def bilinear_sample(images, coords, *, padding="zeros"):
         1.5
     """
     images, coords = ops.convert_to_tensor(images), ops.convert_to_tensor(coords)
-    if len(images.shape) != 4:
-        raise ValueError(
-            f"`images` must have shape (batch, height, width, channels); received shape {tuple(images.shape)}."
-        )
+    check_rank("images", images, "(batch, height, width, channels)")
     if len(coords.shape) < 2 or coords.shape[-1] != 2:
+        slip = ""
+        if len(coords.shape) == 1:
+            slip = " For one point in one image pass `coords[None]`."
+        elif 2 in coords.shape[1:]:
+            slip = " Another axis has two: move it to the end."
+        elif coords.shape[-1] == 3:
+            slip = " A point is y and x alone: the image is told by the batch axis, and all channels are read."
         raise ValueError(
-            f"`coords` must have shape (batch, ..., 2), the last axis (y, x); received shape {tuple(coords.shape)}."
+            "`coords` must have shape (batch, ..., 2), the last axis (y, x); "
+            f"received shape {tuple(coords.shape)}.{slip}"
         )
     if None not in (images.shape[0], coords.shape[0]) and images.shape[0] != coords.shape[0]:
         raise ValueError(
             "`coords` must have the batch size of `images`; "
-            f"received {coords.shape[0]} coordinate sets for {images.shape[0]} images."
+            f"received {coords.shape[0]} coordinate sets for {images.shape[0]} images. "
+            "Is the batch axis missing? For the same points in every image repeat them with ops.repeat."
         )
     if padding not in ("zeros", "edge"):
-        raise ValueError(f'`padding` must be "zeros" or "edge"; received {padding!r}.')
+        slip = {
+            "border": ' PyTorch\'s "border" is "edge" here.',
+            "zero": ' It is "zeros".',
+            "constant": ' It is "zeros".',
+        }
+        raise ValueError(f'`padding` must be "zeros" or "edge"; received {padding!r}.{slip.get(padding, "")}')
     images = as_float(images)
     coords = as_coordinates(coords)
     batch, height, width, channels = ops.shape(images)
@@ -56,7 +70,8 @@ def bilinear_sample(images, coords, *, padding="zeros"):
         last_pixel = ops.cast(ops.stack([height - 1, width - 1]), coords.dtype)
         # Not `minimum`: on the last pixel the cell to the right is flat, and the derivative has to be that one's.
         coords = ops.where(coords < 0, 0, ops.where(coords >= last_pixel, last_pixel, coords))
-    values = engines.sample(images, ops.reshape(coords, (batch, -1, 2)))
+    points = math.prod(ops.shape(coords)[1:-1])  # not -1 below: PyTorch cannot tell it from an empty batch
+    values = engines.sample(images, ops.reshape(coords, (batch, points, 2)))
     return ops.reshape(values, (*ops.shape(coords)[:-1], channels))
 
 
@@ -77,13 +92,14 @@ def affine_grid(matrices, height, width):
     the first row gives y, the second x, and the last column is a shift. So a zoom of 2 shrinks what is seen.
     """
     matrices = ops.convert_to_tensor(matrices)
-    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
+    centre_y, centre_x = ((ops.cast(size, matrices.dtype) - 1) / 2 for size in (height, width))
     y, x = ops.meshgrid(
         ops.arange(height, dtype=matrices.dtype) - centre_y,
         ops.arange(width, dtype=matrices.dtype) - centre_x,
         indexing="ij",
     )
     grid = ops.reshape(ops.stack([y, x, ops.ones_like(y)]), (3, height * width))
-    coords = ops.transpose(ops.matmul(matrices, grid), (0, 2, 1))
-    coords = coords + ops.cast(ops.stack([centre_y, centre_x]), matrices.dtype)
+    # Not `ops.matmul`, which on PyTorch computes float64 in float32.
+    coords = ops.transpose(matrices @ grid, (0, 2, 1))
+    coords = coords + ops.stack([centre_y, centre_x])
     return ops.reshape(coords, (-1, height, width, 2))

@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from deformconv import engines
-from deformconv.arguments import check_padding, output_size, pair
+from deformconv.arguments import check_count, check_padding, output_size, pair
+from deformconv.layers.offset_conv import OffsetConv2D
 from deformconv.operators import deform_conv2d
 
 
@@ -25,8 +26,11 @@ class DeformableConv2D(keras.layers.Layer):
         groups: number of groups that channels and filters are split into.
         offset_groups: number of groups of input channels, each with sampling points of its own.
         modulated: whether each tap is also weighed by a learned factor, `2 * sigmoid`, which starts at 1.
+        offset_lr_multiplier: how fast `offset_conv` learns beside the rest. The papers take 0.1 in deep
+            pretrained networks. It holds under any optimizer that treats each weight alone; the offsets in use are
+            those of the stored weights times this factor.
         activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-            kernel_constraint, bias_constraint: as in `keras.layers.Conv2D`.
+            activity_regularizer, kernel_constraint, bias_constraint: as in `keras.layers.Conv2D`.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Input shape:
@@ -58,17 +62,19 @@ class DeformableConv2D(keras.layers.Layer):
         groups=1,
         offset_groups=1,
         modulated=False,
+        offset_lr_multiplier=1.0,
         activation=None,
         use_bias=True,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
         kernel_regularizer=None,
         bias_regularizer=None,
+        activity_regularizer=None,
         kernel_constraint=None,
         bias_constraint=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.filters = filters
         self.kernel_size = pair("kernel_size", kernel_size)
         self.strides = pair("strides", strides)
@@ -78,6 +84,7 @@ class DeformableConv2D(keras.layers.Layer):
         self.groups = groups
         self.offset_groups = offset_groups
         self.modulated = modulated
+        self.offset_lr_multiplier = offset_lr_multiplier
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -87,33 +94,84 @@ class DeformableConv2D(keras.layers.Layer):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
         for name, value in (("filters", filters), ("groups", groups), ("offset_groups", offset_groups)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a positive int; received {value!r}.")
+            check_count(name, value)
         if filters % groups:
-            raise ValueError(f"`groups` must divide `filters`; received groups={groups}, filters={filters}.")
+            raise ValueError(
+                f"`groups` must divide `filters`; received groups={groups}, filters={filters}. "
+                "Each group makes as many filters as the next."
+            )
+        if not (isinstance(offset_lr_multiplier, (int, float)) and offset_lr_multiplier > 0):
+            raise ValueError(
+                f"`offset_lr_multiplier` must be a number > 0; received {offset_lr_multiplier!r}. "
+                "To keep the offsets from learning set `layer.offset_conv.trainable = False`."
+            )
 
         self.input_spec = keras.layers.InputSpec(ndim=4)
         # `jit_compile="auto"` asks this: XLA cannot compile a native kernel.
         self.supports_jit = not engines.has_native_kernel()
         taps = self.kernel_size[0] * self.kernel_size[1]
         self._offset_channels = 2 * taps * offset_groups
-        self.offset_conv = keras.layers.Conv2D(
+        self.offset_conv = OffsetConv2D(
             self._offset_channels + (taps * offset_groups if modulated else 0),
             self.kernel_size,
-            strides=self.strides,
-            padding=padding if padding in ("valid", "same") else "valid",
-            dilation_rate=self.dilation_rate,
-            data_format="channels_last",
-            kernel_initializer="zeros",
-            bias_initializer="zeros",
-            dtype=self.dtype_policy,
+            self.strides,
+            padding,
+            self.dilation_rate,
+            lr_multiplier=offset_lr_multiplier,
+            dtype_policy=self.dtype_policy,
             name="offset_conv",
         )
+
+    @classmethod
+    def from_conv2d(cls, layer, **options):
+        """A deformable layer with the weights of a plain one, which therefore starts by doing just what that one does.
+
+        Args:
+            layer: a `keras.layers.Conv2D`, channels last. Where it is built, so is the result, with copies of
+                its kernel and bias.
+            **options: further arguments, such as `modulated=True`; they come before those of `layer`, its name too.
+
+        Returns:
+            A `DeformableConv2D`.
+
+        Raises:
+            ValueError: if `layer` is no `Conv2D`, or its channels come first.
+
+        Example:
+            >>> plain = keras.layers.Conv2D(6, (3, 2), padding="same")
+            >>> outputs = plain(np.ones((3, 5, 4, 2)))
+            >>> layer = DeformableConv2D.from_conv2d(plain, modulated=True)
+            >>> bool(np.allclose(layer(np.ones((3, 5, 4, 2))), outputs, atol=1e-6))
+            True
+        """
+        if type(layer) is not keras.layers.Conv2D:
+            raise ValueError(
+                f"`layer` must be a keras.layers.Conv2D; received a {type(layer).__name__}. "
+                "A transposed, separable or depthwise convolution has no deformable form here."
+            )
+        config = layer.get_config()
+        if config.pop("data_format") != "channels_last":
+            raise ValueError(
+                f"`layer` must have data_format='channels_last'; received {layer.name!r} with channels first. "
+                "Build the model again with channels last: the kernel has the same shape there."
+            )
+        config = {name: value for name, value in config.items() if not name.startswith("lora")}
+        deformable = cls.from_config({**config, **options})
+        if layer.built:
+            seen, groups = layer.kernel.shape[2], layer.groups
+            deformable.build((None, None, None, seen * groups))
+            deformable.kernel.assign(layer.kernel)
+            if layer.use_bias:
+                deformable.bias.assign(layer.bias)
+        return deformable
 
     def build(self, input_shape):
         channels = input_shape[-1]
         if channels is None:
-            raise ValueError(f"The last axis of the input, its channels, must be known; received shape {input_shape}.")
+            raise ValueError(
+                f"The last axis of the input, its channels, must be known; received shape {tuple(input_shape)}. "
+                "Give it in keras.Input: only batch, height and width may be None."
+            )
         for name in ("groups", "offset_groups"):
             if channels % getattr(self, name):
                 raise ValueError(
@@ -159,8 +217,6 @@ class DeformableConv2D(keras.layers.Layer):
 
     def offsets_and_mask(self, inputs):
         """The offsets that the layer gives to `inputs`, in `deform_conv2d`'s order, and the mask or None."""
-        if self.padding not in ("valid", "same"):
-            inputs = ops.pad(inputs, ((0, 0), *self._pads, (0, 0)))
         made = self.offset_conv(inputs)
         if not self.modulated:
             return made, None
@@ -195,12 +251,14 @@ class DeformableConv2D(keras.layers.Layer):
             "groups": self.groups,
             "offset_groups": self.offset_groups,
             "modulated": self.modulated,
+            "offset_lr_multiplier": self.offset_lr_multiplier,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "activity_regularizer": keras.regularizers.serialize(self.activity_regularizer),
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }

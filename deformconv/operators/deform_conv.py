@@ -4,6 +4,7 @@ from keras import ops
 
 from deformconv import engines
 from deformconv.arguments import (
+    check_bias,
     check_channels,
     check_mask,
     check_padding,
@@ -81,16 +82,16 @@ def deform_conv2d(
     if any(isinstance(size, int) and size < 1 for size in out_size):
         raise ValueError(
             f"`inputs` must be at least as large as the dilated kernel, padding included; received height and width "
-            f"{(height, width)} with kernel_size={kernel_size}, dilation_rate={dilation_rate}."
+            f"{(height, width)} with kernel_size={kernel_size}, dilation_rate={dilation_rate}. "
+            'Does the network shrink its images too often? padding="same" takes any size.'
         )
     check_size("offsets", offsets, inputs, out_size)
     if mask is not None:
         mask = ops.cast(ops.convert_to_tensor(mask), inputs.dtype)
-        check_mask(mask, offsets, inputs, out_size)
+        check_mask(mask, offsets, inputs, out_size, offset_groups)
     if bias is not None:
         bias = ops.cast(ops.convert_to_tensor(bias), inputs.dtype)
-        if tuple(bias.shape) != (filters,):
-            raise ValueError(f"`bias` must have shape ({filters},), one value a filter; received {tuple(bias.shape)}.")
+        check_bias(bias, filters, channels)
 
     pads = [before for _, before in axes]
     if record := engines.recorder():
@@ -142,14 +143,15 @@ def _tap_positions(out_size, pads, kernel_size, strides, dilation_rate, dtype):
 def _sample_groups(inputs, coords, out_size, offset_groups, taps):
     """The value under each tap: `(b, h', w', taps, channels)`. `coords`: `(b, h', w', offset_groups, taps, 2)`."""
     batch, height, width, channels = ops.shape(inputs)
+    points = out_size[0] * out_size[1] * taps  # not -1 below: PyTorch cannot tell it from an empty batch
     if offset_groups == 1:
-        return engines.sample(inputs, ops.reshape(coords, (batch, -1, 2)))
+        return engines.sample(inputs, ops.reshape(coords, (batch, points, 2)))
     # Each offset group is an image of its own: its channels, its points.
     share = channels // offset_groups
     images = ops.reshape(inputs, (batch, height, width, offset_groups, share))
     images = ops.reshape(ops.transpose(images, (0, 3, 1, 2, 4)), (batch * offset_groups, height, width, share))
     coords = ops.transpose(coords, (0, 3, 1, 2, 4, 5))
-    columns = engines.sample(images, ops.reshape(coords, (batch * offset_groups, -1, 2)))
+    columns = engines.sample(images, ops.reshape(coords, (batch * offset_groups, points, 2)))
     columns = ops.reshape(columns, (batch, offset_groups, *out_size, taps, share))
     return ops.transpose(columns, (0, 2, 3, 4, 1, 5))
 
@@ -158,7 +160,8 @@ def _multiply(columns, kernel, groups, taps, channels):
     """Sum over taps and channels: one matrix product a group. Returns `(b * h' * w', filters)`."""
     seen, filters = kernel.shape[2:]
     if groups == 1:
-        return ops.matmul(ops.reshape(columns, (-1, taps * channels)), ops.reshape(kernel, (taps * channels, filters)))
+        # Not `ops.matmul`, which on PyTorch computes float64 in float32.
+        return ops.reshape(columns, (-1, taps * channels)) @ ops.reshape(kernel, (taps * channels, filters))
     if groups == channels == filters:  # depthwise: nothing to multiply, only to weigh and add
         return ops.sum(ops.reshape(columns, (-1, taps, channels)) * ops.reshape(kernel, (taps, channels)), axis=1)
     columns = ops.reshape(columns, (-1, taps, groups, seen))

@@ -1,0 +1,157 @@
+"""What DCNv3 and DCNv4 share: each pixel gathers its surroundings, group by group, with weights of its own."""
+
+import math
+
+import keras
+from keras import ops
+
+from deformconv import engines
+from deformconv.arguments import check_count, check_padding, output_size, pair
+from deformconv.conventions import tap_count
+from deformconv.operators import deform_conv2d
+
+
+class DynamicAggregation(keras.layers.Layer):
+    """Base of `DCNv3` and `DCNv4`: their common arguments, sizes and steps."""
+
+    def __init__(
+        self,
+        kernel_size,
+        strides,
+        padding,
+        dilation_rate,
+        groups,
+        offset_scale,
+        dw_kernel_size,
+        center_feature_scale,
+        remove_center,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.kernel_size = pair("kernel_size", kernel_size)
+        self.strides = pair("strides", strides)
+        self._pads = check_padding(padding)
+        self.padding = padding
+        self.dilation_rate = pair("dilation_rate", dilation_rate)
+        check_count("groups", groups)
+        self.groups = groups
+        if not isinstance(offset_scale, (int, float)) or not 0 < offset_scale < math.inf:
+            slip = " To freeze the sampling points, make the layer that gives the offsets untrainable."
+            raise ValueError(
+                f"`offset_scale` must be a positive number; received {offset_scale!r}.{slip if offset_scale == 0 else ''}"
+            )
+        self.offset_scale = offset_scale
+        self.dw_kernel_size = None if dw_kernel_size is None else pair("dw_kernel_size", dw_kernel_size)
+        self.center_feature_scale = center_feature_scale
+        self.remove_center = remove_center
+        self._taps = tap_count(self.kernel_size, remove_center)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+        # As in `DeformableConv2D`: XLA cannot compile a native kernel.
+        self.supports_jit = not engines.has_native_kernel()
+
+    def _check_channels(self, input_shape):
+        channels = input_shape[-1]
+        if channels is None:
+            raise ValueError(
+                f"The last axis of the input, its channels, must be known; received shape {tuple(input_shape)}. "
+                "Give the number to `keras.Input`."
+            )
+        if channels % self.groups:
+            raise ValueError(
+                f"`groups` must divide the input's channels; received groups={self.groups} and input shape "
+                f"{tuple(input_shape)}, whose last axis is taken as channels."
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        return channels
+
+    def _dense(self, name, channels, units, kernel_initializer="zeros", dtype=None, use_bias=True):
+        layer = keras.layers.Dense(
+            units, kernel_initializer=kernel_initializer, use_bias=use_bias, dtype=dtype or self.dtype_policy, name=name
+        )
+        layer.build((None, None, None, channels))
+        return layer
+
+    @property
+    def _coordinates_dtype(self):
+        # Eight bits cannot name a pixel and a fraction.
+        return "float32" if self.compute_dtype in ("float16", "bfloat16") else self.dtype_policy
+
+    def _depthwise(self, name, channels):
+        # PyTorch's initial values: uniform, up to the inverse root of the taps that one output sees.
+        limit = 1 / math.sqrt(math.prod(self.dw_kernel_size))
+        layer = keras.layers.DepthwiseConv2D(
+            self.dw_kernel_size,
+            padding="same",
+            data_format="channels_last",
+            depthwise_initializer=keras.initializers.RandomUniform(-limit, limit),
+            bias_initializer=keras.initializers.RandomUniform(-limit, limit),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        layer.build((None, None, None, channels))
+        return layer
+
+    def _at_centres(self, inputs, look=None):
+        """`inputs`, seen through the layer `look`, at the centre of each output pixel's kernel: one pixel for each."""
+        axes = zip(ops.shape(inputs)[1:3], self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True)
+        outside, kept = zip(*(_centres(*axis) for axis in axes), strict=True)
+        if outside != ((0, 0), (0, 0)):
+            inputs = ops.pad(inputs, ((0, 0), *outside, (0, 0)))
+        seen = inputs if look is None else look(inputs)
+        return seen[:, *kept]
+
+    def _aggregate(self, values, offsets, mask):
+        """The sum under each group's taps, channel by channel: a depthwise convolution whose kernel is the mask."""
+        channels = values.shape[-1]
+        return deform_conv2d(
+            values,
+            offsets,
+            ops.ones((*self.kernel_size, 1, channels), dtype=values.dtype),
+            mask=mask,
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+            groups=channels,
+        )
+
+    def _blend(self, outputs, values, logits):
+        """In each group so much of the centre's own value as its logit says."""
+        share = ops.repeat(ops.sigmoid(logits), outputs.shape[-1] // self.groups, axis=-1)
+        return outputs * (1 - share) + self._at_centres(values) * share
+
+    def compute_output_shape(self, input_shape):
+        sizes = (
+            None if size is None else output_size(size, *rest)[0]
+            for size, *rest in zip(
+                input_shape[1:3], self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True
+            )
+        )
+        return (input_shape[0], *sizes, input_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+            "offset_scale": self.offset_scale,
+            "dw_kernel_size": self.dw_kernel_size,
+            "center_feature_scale": self.center_feature_scale,
+            "remove_center": self.remove_center,
+        }
+
+
+def _centres(size, kernel_size, stride, dilation, padding):
+    """Along one axis: how far the kernels' centres reach outside, `(before, after)`, and where they lie, as a slice.
+
+    Only explicit padding of more than half a kernel lets a centre leave the image.
+    """
+    out, pad = output_size(size, kernel_size, stride, dilation, padding)
+    span = (kernel_size - 1) * dilation
+    before = after = 0
+    if not isinstance(padding, str):
+        before, after = max(padding[0] - span // 2, 0), max(padding[1] - (span - span // 2), 0)
+    first = before + span // 2 - pad
+    return (before, after), slice(first, first + (out - 1) * stride + 1, stride)

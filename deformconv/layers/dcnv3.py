@@ -1,0 +1,134 @@
+"""`DCNv3`: the deformable aggregation of InternImage."""
+
+import keras
+from keras import ops
+
+from deformconv.conventions import mask_from_dcnv3, offsets_from_dcnv3
+from deformconv.layers.aggregation import DynamicAggregation
+
+
+@keras.saving.register_keras_serializable(package="deformconv")
+class DCNv3(DynamicAggregation):
+    """The third deformable convolution (Wang et al. 2023, InternImage).
+
+    For each output pixel `p0` and each group `g` of channels, summing over the taps `pk`,
+
+        y_g(p0) = sum_k  m_gk(p0) * x_g(p0 + pk + offset_gk(p0))
+
+    (equation 2 of the paper, whose weight `w_g` is shared by the taps: here, as in the authors' code, it is
+    `input_proj` before and `output_proj` after the sum.) A depthwise convolution, layer normalisation and GELU see
+    the input; from what they say, one dense layer makes the offsets and another the mask, by a softmax over the
+    taps of a group. Both start at zero, so the layer starts as an average pooling between two dense layers.
+
+    The authors' modules take no strides and keep the input's size. Here each output pixel takes its offsets
+    and its mask from the pixel at the centre of its kernel; at their sizes that is the same.
+
+    Args:
+        kernel_size: int or pair `(height, width)`.
+        strides: int or pair.
+        padding: `"same"`, `"valid"`, an int, or `((top, bottom), (left, right))`.
+        dilation_rate: int or pair.
+        groups: number of groups of channels, each with offsets and a mask of its own.
+        offset_scale: factor on the offsets, which also stretches the kernel about its centre.
+        dw_kernel_size: int or pair, of the depthwise convolution; None for `kernel_size`.
+        activation: after the normalisation; the authors' default is GELU.
+        center_feature_scale: whether each group mixes in the value at its centre, in a share learned from the input.
+        remove_center: whether to leave out the centre tap; for an odd `kernel_size`.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Input shape:
+        `(batch, height, width, channels)`; batch, height and width may be unknown.
+
+    Output shape:
+        `(batch, out_height, out_width, channels)`, sized as `keras.layers.Conv2D`'s.
+
+    Attributes:
+        input_proj, dw_conv, norm, offset, mask, center_feature_scale_proj, output_proj: the layers that own weights.
+            `offset` and `mask` make channels in the authors' order (see `deformconv.conventions`), and their weights
+            are the authors' published ones: `norm` is their `dw_conv.1.1`, a dense kernel is their `weight`
+            transposed, and the depthwise kernel is theirs transposed by `(2, 3, 0, 1)`.
+
+    Raises:
+        ValueError: if an argument or the input's shape is not as above.
+
+    Example:
+        >>> DCNv3((3, 2), strides=(2, 1), groups=2)(np.zeros((3, 5, 4, 6))).shape
+        (3, 3, 4, 6)
+    """
+
+    def __init__(
+        self,
+        kernel_size=3,
+        strides=1,
+        padding="same",
+        dilation_rate=1,
+        groups=4,
+        offset_scale=1.0,
+        dw_kernel_size=None,
+        activation="gelu",
+        center_feature_scale=False,
+        remove_center=False,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            dilation_rate,
+            groups,
+            offset_scale,
+            kernel_size if dw_kernel_size is None else dw_kernel_size,
+            center_feature_scale,
+            remove_center,
+            **kwargs,
+        )
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape):
+        channels = self._check_channels(input_shape)
+        self.input_proj = self._dense("input_proj", channels, channels, "glorot_uniform")
+        self.dw_conv = self._depthwise("dw_conv", channels)
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
+        self.norm.build((None, None, None, channels))
+        points = self.groups * self._taps
+        self.offset = self._dense("offset", channels, 2 * points, dtype=self._coordinates_dtype)
+        self.mask = self._dense("mask", channels, points, dtype=self._coordinates_dtype)
+        if self.center_feature_scale:
+            self.center_feature_scale_proj = self._dense("center_feature_scale_proj", channels, self.groups)
+        self.output_proj = self._dense("output_proj", channels, channels, "glorot_uniform")
+
+    def call(self, inputs):
+        if inputs.shape[0] == 0:
+            # As in `DeformableConv2D`: TensorFlow's convolutions give an empty batch the wrong shape.
+            return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+        values = self.input_proj(inputs)
+        features = self._features(inputs)
+        outputs = self._aggregate(values, *self._offsets_and_mask(features))
+        if self.center_feature_scale:
+            outputs = self._blend(outputs, values, self.center_feature_scale_proj(features))
+        return self.output_proj(outputs)
+
+    def offsets_and_mask(self, inputs):
+        """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order."""
+        return self._offsets_and_mask(self._features(inputs))
+
+    def _features(self, inputs):
+        return self.activation(self.norm(self._at_centres(inputs, self.dw_conv)))
+
+    def _offsets_and_mask(self, features):
+        offsets = offsets_from_dcnv3(
+            self.offset(features),
+            self.kernel_size,
+            self.groups,
+            dilation_rate=self.dilation_rate,
+            offset_scale=self.offset_scale,
+            remove_center=self.remove_center,
+        )
+        logits = self.mask(features)
+        size = ops.shape(logits)[:-1]
+        mask = ops.softmax(ops.reshape(logits, (*size, self.groups, self._taps)), axis=-1)
+        mask = ops.reshape(mask, (*size, self.groups * self._taps))
+        return offsets, mask_from_dcnv3(mask, self.kernel_size, self.groups, remove_center=self.remove_center)
+
+    def get_config(self):
+        return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}

@@ -1,0 +1,129 @@
+"""`DCNv4`: the aggregation of DCNv3 without its softmax."""
+
+import keras
+from keras import ops
+
+from deformconv.conventions import dcnv4_channels, from_dcnv4
+from deformconv.layers.aggregation import DynamicAggregation
+
+
+@keras.saving.register_keras_serializable(package="deformconv")
+class DCNv4(DynamicAggregation):
+    """The fourth deformable convolution (Xiong et al. 2024).
+
+    For each output pixel `p0` and each group `g` of channels, summing over the taps `pk`,
+
+        y_g(p0) = sum_k  m_gk(p0) * x_g(p0 + pk + offset_gk(p0))
+
+    (equation 1 of the paper) as in `DCNv3`, but the mask is any number, with no softmax, and one dense layer makes
+    offsets and mask straight from the input, or from a depthwise convolution of it. It starts at zero: so the
+    mask starts at 0, the sum too, and the offsets start to learn one step after the mask.
+
+    The authors' module takes no strides, keeps the input's size and takes pixels in one row, `(batch, height * width,
+    channels)`. Here each output pixel takes its offsets and its mask from the pixel at the centre of its kernel.
+
+    Args:
+        kernel_size: int or pair `(height, width)`.
+        strides: int or pair.
+        padding: `"same"`, `"valid"`, an int, or `((top, bottom), (left, right))`.
+        dilation_rate: int or pair.
+        groups: number of groups of channels, each with offsets and a mask of its own.
+        offset_scale: factor on the offsets, which also stretches the kernel about its centre.
+        dw_kernel_size: int or pair, of the depthwise convolution; None for none.
+        center_feature_scale: whether each group mixes in the value at its centre, in a share learned from the sum.
+        remove_center: whether to leave out the centre tap; for an odd `kernel_size`.
+        output_bias: whether `output_proj` has a bias.
+        without_pointwise: whether to leave out `value_proj` and `output_proj`.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Input shape:
+        `(batch, height, width, channels)`; batch, height and width may be unknown.
+
+    Output shape:
+        `(batch, out_height, out_width, channels)`, sized as `keras.layers.Conv2D`'s.
+
+    Attributes:
+        value_proj, offset_mask_dw, offset_mask, center_feature_scale_proj, output_proj: the layers that own weights.
+            `offset_mask` makes channels in the authors' order (see `deformconv.conventions`), and its weights are
+            the authors' published ones: a dense kernel is their `weight` transposed, and the depthwise kernel
+            is theirs transposed by `(2, 3, 0, 1)`.
+
+    Raises:
+        ValueError: if an argument or the input's shape is not as above.
+
+    Example:
+        >>> DCNv4((3, 2), strides=(2, 1), groups=2)(np.zeros((3, 5, 4, 6))).shape
+        (3, 3, 4, 6)
+    """
+
+    def __init__(
+        self,
+        kernel_size=3,
+        strides=1,
+        padding="same",
+        dilation_rate=1,
+        groups=4,
+        offset_scale=1.0,
+        dw_kernel_size=None,
+        center_feature_scale=False,
+        remove_center=False,
+        output_bias=True,
+        without_pointwise=False,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            dilation_rate,
+            groups,
+            offset_scale,
+            dw_kernel_size,
+            center_feature_scale,
+            remove_center,
+            **kwargs,
+        )
+        self.output_bias = output_bias
+        self.without_pointwise = without_pointwise
+
+    def build(self, input_shape):
+        channels = self._check_channels(input_shape)
+        if not self.without_pointwise:
+            self.value_proj = self._dense("value_proj", channels, channels, "glorot_uniform")
+        self.offset_mask_dw = self._depthwise("offset_mask_dw", channels) if self.dw_kernel_size else None
+        made = dcnv4_channels(self.kernel_size, self.groups, self.remove_center)
+        self.offset_mask = self._dense("offset_mask", channels, made, dtype=self._coordinates_dtype)
+        if self.center_feature_scale:
+            self.center_feature_scale_proj = self._dense("center_feature_scale_proj", channels, self.groups)
+        if not self.without_pointwise:
+            self.output_proj = self._dense(
+                "output_proj", channels, channels, "glorot_uniform", use_bias=self.output_bias
+            )
+
+    def call(self, inputs):
+        if inputs.shape[0] == 0:
+            # As in `DeformableConv2D`: TensorFlow's convolutions give an empty batch the wrong shape.
+            return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
+        values = inputs if self.without_pointwise else self.value_proj(inputs)
+        outputs = self._aggregate(values, *self.offsets_and_mask(inputs))
+        if self.center_feature_scale:
+            outputs = self._blend(outputs, values, self.center_feature_scale_proj(outputs))
+        return outputs if self.without_pointwise else self.output_proj(outputs)
+
+    def offsets_and_mask(self, inputs):
+        """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order."""
+        return from_dcnv4(
+            self.offset_mask(self._at_centres(inputs, self.offset_mask_dw)),
+            self.kernel_size,
+            self.groups,
+            dilation_rate=self.dilation_rate,
+            offset_scale=self.offset_scale,
+            remove_center=self.remove_center,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_bias": self.output_bias,
+            "without_pointwise": self.without_pointwise,
+        }

@@ -1,0 +1,57 @@
+"""The convolution that says where a deformable layer looks: what sets it apart from any other convolution."""
+
+import keras
+from keras import ops
+
+from deformconv.arguments import check_padding, output_size
+
+
+class OffsetConv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D` for offsets: it starts at zero, and differs in four ways.
+
+    - It computes in float32 at least, whatever the policy: eight bits cannot name a pixel and a fraction.
+    - It takes explicit padding, and strides together with dilation, as the deformable convolution does.
+    - Its weights may learn at a rate of their own (`lr_multiplier`).
+    - Its initial weights are zero: no offset, and a mask of one.
+
+    `lr_multiplier` works under any optimizer that treats each weight alone (SGD, Adam, ...), with no help from it.
+    The weights in use are `m` times those stored, while the gradient passes as if they were the same. So a
+    step changes the stored weights as ever, and those in use by `m` times as much.
+    """
+
+    def __init__(self, filters, kernel_size, strides, padding, dilation_rate, lr_multiplier, dtype_policy, name):
+        self._thinned = max(strides) > 1 and max(dilation_rate) > 1
+        super().__init__(
+            filters,
+            kernel_size,
+            # Keras refuses strides with dilation: then each pixel is computed and every so many kept.
+            strides=1 if self._thinned else strides,
+            padding=padding if padding in ("valid", "same") else "valid",
+            dilation_rate=dilation_rate,
+            data_format="channels_last",
+            kernel_initializer="zeros",
+            bias_initializer="zeros",
+            dtype="float32" if dtype_policy.compute_dtype in ("float16", "bfloat16") else dtype_policy,
+            name=name,
+        )
+        self._pads = None if padding in ("valid", "same") else check_padding(padding)
+        self._steps = strides
+        self.lr_multiplier = lr_multiplier
+
+    def call(self, inputs):
+        if self._pads:
+            inputs = ops.pad(inputs, ((0, 0), *self._pads, (0, 0)))
+        outputs = self.convolution_op(inputs, self._in_use(self.kernel)) + self._in_use(self.bias)
+        return outputs[:, *self._kept(ops.shape(inputs)[1:3])] if self._thinned else outputs
+
+    def _in_use(self, weight):
+        if self.lr_multiplier == 1:
+            return ops.convert_to_tensor(weight)
+        return weight + ops.stop_gradient((self.lr_multiplier - 1) * weight)
+
+    def _kept(self, size):
+        """Of the pixels that stride 1 gives, those that the strides ask for: a slice for each axis."""
+        for *axis, step in zip(size, self.kernel_size, self.dilation_rate, self._steps, strict=True):
+            length, taps, rate = axis
+            (_, dense_pad), (_, pad) = (output_size(length, taps, s, rate, self.padding) for s in (1, step))
+            yield slice(dense_pad - pad, None, step)

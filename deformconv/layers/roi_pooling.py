@@ -1,0 +1,131 @@
+"""`DeformableRoIPooling2D`: RoI pooling that learns where each bin of a box looks."""
+
+import math
+
+import keras
+from keras import ops
+
+from deformconv import engines
+from deformconv.arguments import check_boxes, check_count, pair
+from deformconv.operators import deform_roi_pool2d
+
+
+@keras.saving.register_keras_serializable(package="deformconv")
+class DeformableRoIPooling2D(keras.layers.Layer):
+    """Deformable RoI pooling (Dai et al. 2017, section 2.2); with `modulated=True` that of Zhu et al. 2019.
+
+    The boxes are first pooled as they are; dense layers read the result and say how far each bin moves, as a
+    fraction of its box's size. The last of them starts at zero, so the layer starts as RoIAlign, and learns its offsets
+    by backpropagation.
+
+    Args:
+        output_size: int or pair: bins of a box, down and across.
+        modulated: whether each bin is also weighed by a learned factor, `2 * sigmoid`, which starts at 1.
+        offset_units: sizes of dense ReLU layers before the one that makes the offsets: none in the first
+            paper, `(1024, 1024)` in the second.
+        sampling_ratio: points in each bin, along either axis.
+        offset_scale: the papers' gamma, the factor between what the dense layer says and the fraction.
+        spatial_scale: size of the map over that of the image in whose pixels the boxes are, such as 1 / 16.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Call arguments:
+        inputs: `(batch, height, width, channels)`; batch, height and width may be unknown.
+        boxes: `(batch, boxes, 4)`, edges `(y1, x1, y2, x2)`; the whole image is `(0, 0, h, w)`.
+
+    Output shape:
+        `(batch, boxes, out_height, out_width, channels)`.
+
+    Raises:
+        ValueError: if an argument or a shape is not as above.
+
+    Example:
+        >>> layer = DeformableRoIPooling2D((3, 2), modulated=True)
+        >>> tuple(layer(np.zeros((2, 5, 4, 6)), np.zeros((2, 7, 4))).shape)
+        (2, 7, 3, 2, 6)
+    """
+
+    def __init__(
+        self,
+        output_size,
+        modulated=False,
+        offset_units=(),
+        sampling_ratio=2,
+        offset_scale=0.1,
+        spatial_scale=1.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.output_size = pair("output_size", output_size)
+        self.modulated = modulated
+        self.offset_units = tuple(offset_units)
+        self.sampling_ratio = sampling_ratio
+        check_count("sampling_ratio", sampling_ratio)
+        self.offset_scale = offset_scale
+        self.spatial_scale = spatial_scale
+        self.supports_jit = not engines.has_native_kernel()
+        self.offset_layers = [
+            keras.layers.Dense(units, activation="relu", dtype=self.dtype_policy, name=f"offset_dense_{i}")
+            for i, units in enumerate(self.offset_units)
+        ]
+        self.offset_layers.append(
+            keras.layers.Dense(
+                math.prod(self.output_size) * (3 if modulated else 2),
+                kernel_initializer="zeros",
+                bias_initializer="zeros",
+                dtype=self.dtype_policy,
+                name="offset_dense",
+            )
+        )
+
+    def build(self, inputs_shape, boxes_shape):
+        channels = inputs_shape[-1]
+        if channels is None:
+            raise ValueError(
+                f"The last axis of the input, its channels, must be known; received shape {tuple(inputs_shape)}. "
+                "Give it in keras.Input: only batch, height and width may be None."
+            )
+        shape = (*boxes_shape[:2], math.prod(self.output_size) * channels)
+        for layer in self.offset_layers:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def call(self, inputs, boxes):
+        check_boxes(inputs, boxes)
+        offsets, mask = self.offsets_and_mask(inputs, boxes)
+        return self._pool(inputs, boxes, offsets, mask)
+
+    def offsets_and_mask(self, inputs, boxes):
+        """The offsets that the layer gives to these boxes, before `offset_scale`, and the mask or None."""
+        made = self._pool(inputs, boxes)
+        batch, number = ops.shape(boxes)[:2]
+        made = ops.reshape(made, (batch, number, math.prod(self.output_size) * inputs.shape[-1]))
+        for layer in self.offset_layers:
+            made = layer(made)
+        made = ops.reshape(made, (batch, number, *self.output_size, 3 if self.modulated else 2))
+        return made[..., :2], 2 * ops.sigmoid(made[..., 2]) if self.modulated else None
+
+    def _pool(self, inputs, boxes, offsets=None, mask=None):
+        return deform_roi_pool2d(
+            inputs,
+            boxes,
+            offsets,
+            output_size=self.output_size,
+            mask=mask,
+            sampling_ratio=self.sampling_ratio,
+            offset_scale=self.offset_scale,
+            spatial_scale=self.spatial_scale,
+        )
+
+    def compute_output_shape(self, inputs_shape, boxes_shape):
+        return (*boxes_shape[:2], *self.output_size, inputs_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_size": self.output_size,
+            "modulated": self.modulated,
+            "offset_units": self.offset_units,
+            "sampling_ratio": self.sampling_ratio,
+            "offset_scale": self.offset_scale,
+            "spatial_scale": self.spatial_scale,
+        }

@@ -1,0 +1,114 @@
+"""`SpatialTransformer`: one warp for the whole image, where deformable layers have one for each tap."""
+
+import keras
+from keras import ops
+
+from deformconv import engines
+from deformconv.arguments import check_rank, pair
+from deformconv.sampling import affine_grid, as_coordinates, bilinear_sample
+
+
+@keras.saving.register_keras_serializable(package="deformconv")
+class SpatialTransformer(keras.layers.Layer):
+    """Warps each image by an affine map that it chooses itself (Jaderberg et al. 2015).
+
+    A localisation network reads the image; a dense layer turns what it says into six numbers, which are added to the
+    identity. That layer starts at zero, so the warp starts as the identity.
+
+    Args:
+        localisation: a Keras layer or model from images to vectors, `(batch, features)`.
+        output_size: int or pair, or None for the input's size: the output shows the same part of the image
+            in as many pixels.
+        padding: what lies outside the image: `"zeros"`, or `"edge"`, its border pixels for ever.
+        **kwargs: `name`, `dtype`, `trainable`.
+
+    Input shape:
+        `(batch, height, width, channels)`; batch, height and width may be unknown if `localisation` allows it.
+
+    Output shape:
+        `(batch, out_height, out_width, channels)`.
+
+    Attributes:
+        transform: the dense layer. Of its six numbers the first three belong to y, the others to x: two rows of
+            a matrix on `(y, x, 1)`, pixels from the centre, but the shifts are in halves of the image's size.
+
+    Raises:
+        ValueError: if `localisation` is no layer or does not give vectors, or an argument is not as above.
+
+    Example:
+        >>> localisation = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(8, activation="relu")])
+        >>> images = np.random.default_rng(0).normal(size=(3, 5, 4, 2))
+        >>> outputs = SpatialTransformer(localisation)(images)
+        >>> bool(np.allclose(ops.convert_to_numpy(outputs), images, atol=1e-5))
+        True
+    """
+
+    def __init__(self, localisation, output_size=None, padding="zeros", **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(localisation, keras.layers.Layer):
+            slip = " Call the class: Flatten(), not Flatten." if isinstance(localisation, type) else ""
+            raise ValueError(f"`localisation` must be a Keras layer or model; received {localisation!r}.{slip}")
+        if padding not in ("zeros", "edge"):
+            raise ValueError(
+                f'`padding` must be "zeros" or "edge"; received {padding!r}. '
+                '"valid" and "same" are for convolutions: a warp keeps the size, or takes `output_size`.'
+            )
+        self.localisation = localisation
+        self.output_size = None if output_size is None else pair("output_size", output_size)
+        self.padding = padding
+        self.supports_jit = not engines.has_native_kernel()
+        # The coordinates must not be rounded to half precision.
+        self.transform = keras.layers.Dense(
+            6,
+            kernel_initializer="zeros",
+            bias_initializer="zeros",
+            dtype="float32" if self.compute_dtype in ("float16", "bfloat16") else self.dtype_policy,
+            name="transform",
+        )
+
+    def build(self, input_shape):
+        if not self.localisation.built:
+            self.localisation.build(input_shape)
+        features = self.localisation.compute_output_shape(input_shape)
+        if len(features) != 2 or features[-1] is None:
+            raise ValueError(
+                f"`localisation` must give vectors of a known size, (batch, features); it gives shape {features} for "
+                f"inputs of shape {tuple(input_shape)}. Is a Flatten or GlobalAveragePooling2D missing at its end?"
+            )
+        self.transform.build(features)
+
+    def call(self, inputs):
+        check_rank("inputs", inputs, "(batch, height, width, channels)")
+        size = ops.shape(inputs)[1:3]
+        out_size = self.output_size or size
+        matrices = self.matrices(inputs)
+        # From pixels of the output to pixels of the input; then between the two centres.
+        size, out = (ops.cast(ops.stack(pixels), matrices.dtype) for pixels in (size, out_size))
+        zoom = ops.concatenate([size / out, ops.ones((1,), matrices.dtype)])
+        coords = affine_grid(matrices * zoom, *out_size) + (size - out) / 2
+        return bilinear_sample(inputs, coords, padding=self.padding)
+
+    def matrices(self, inputs):
+        """The warp chosen for each image, `(batch, 2, 3)`: where a pixel at `(y, x, 1)` from the centre looks."""
+        said = as_coordinates(self.transform(self.localisation(inputs)))
+        halves = ops.cast(ops.stack(ops.shape(inputs)[1:3]), said.dtype) / 2
+        units = ops.concatenate([ops.ones((2, 2), said.dtype), halves[:, None]], axis=1)
+        return ops.eye(2, 3, dtype=said.dtype) + ops.reshape(said, (-1, 2, 3)) * units
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *(self.output_size or input_shape[1:3]), input_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "localisation": keras.saving.serialize_keras_object(self.localisation),
+            "output_size": self.output_size,
+            "padding": self.padding,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(
+            keras.saving.deserialize_keras_object(config["localisation"]),
+            **{name: value for name, value in config.items() if name != "localisation"},
+        )
