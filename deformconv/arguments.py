@@ -33,13 +33,13 @@ def pair(name, value):
     return values
 
 
-def check_count(name, value):
+def check_count(name, value, slip=""):
+    """`slip`: what an int below 1 may have meant."""
     if not _is_count(value):
-        slip = " Is it a quotient? `//` keeps an int whole." if isinstance(value, float) else ""
-        if isinstance(value, int):
-            slip = (
-                f" The least is 1: for `{name}` that means one that holds all." if "groups" in name else " Left at 0?"
-            )
+        if isinstance(value, float):
+            slip = " Is it a quotient? `//` keeps an int whole."
+        elif isinstance(value, int):
+            slip = f" The least is 1.{slip}"
         raise ValueError(f"`{name}` must be a positive int; received {value!r}.{slip}")
 
 
@@ -114,7 +114,7 @@ def check_channels(inputs, offsets, kernel, groups):
     if not _is_count(groups) or filters % groups:
         raise ValueError(
             f"`groups` must be a positive int that divides the {filters} filters of `kernel`; received {groups!r}."
-            f" Each group makes as many filters: {_divisors(filters)} would do."
+            f" Each group makes as many filters: {divisors(filters)} would do."
         )
     if channels != seen * groups:
         raise ValueError(
@@ -138,12 +138,12 @@ def check_channels(inputs, offsets, kernel, groups):
     if channels % offset_groups:
         raise ValueError(
             f"`offsets` must have as many offset groups as divide the {channels} channels of `inputs`; received "
-            f"{offsets.shape[-1]} channels, that is {offset_groups} offset groups. {_divisors(channels)} would do."
+            f"{offsets.shape[-1]} channels, that is {offset_groups} offset groups. {divisors(channels)} would do."
         )
     return offset_groups
 
 
-def _divisors(number):
+def divisors(number):
     """Those of `number`, to read: `1, 2 or 4`."""
     *most, last = (str(d) for d in range(1, number + 1) if number % d == 0)
     return f"{', '.join(most)} or {last}" if most else last
@@ -151,16 +151,16 @@ def _divisors(number):
 
 def _channels_slip(shape, kernel_shape, groups):
     """The likely reason for inputs whose channels do not fit the kernel."""
-    kernel_height, kernel_width, seen, _ = kernel_shape
+    _, kernel_width, seen, _ = kernel_shape
     if shape[1] == seen * groups:
         return " The second axis of `inputs` has that many: are they channels first? Move the channels to the end."
+    if groups > 1 and shape[-1] == seen:
+        return " The third axis of `kernel` counts the channels of one group, not all of them."
     if shape[-1] == kernel_width * groups:
         return (
             " Is `kernel` in the order (filters, channels, kh, kw) of PyTorch and ONNX? Transpose it by (2, 3, 1, 0)."
         )
-    if groups > 1 and shape[-1] == seen:
-        return " The third axis of `kernel` counts the channels of one group, not all of them."
-    return ""
+    return " Was the kernel made for another input?"
 
 
 def _offsets_slip(shape, taps):
@@ -255,10 +255,10 @@ def check_per_bin(name, tensor, boxes, per_box):
     known = len(received) == len(expected)
     if not known or any(None not in (a, b) and a != b for a, b in zip(received, expected, strict=True)):
         slip = ""
-        if math.prod(received[2:]) == math.prod(per_box):
-            slip = " The count is right: reshape it."
-        elif known and received[2:4] == (per_box[1], per_box[0]):
+        if known and received[2:4] == (per_box[1], per_box[0]):
             slip = " Height and width look swapped."
+        elif math.prod(received[2:]) == math.prod(per_box):
+            slip = " The count is right: reshape it."
         raise ValueError(
             f"`{name}` must have shape {expected}, batch, boxes, then a value for each bin; "
             f"received shape {received}.{slip}"

@@ -34,7 +34,7 @@ class ConvOffset2D(keras.layers.Layer):
         ValueError: if `layout` is unknown, or the input is not square with `layout="2017"`.
 
     Example:
-        >>> ConvOffset2D()(np.zeros((3, 5, 4, 2))).shape
+        >>> tuple(ConvOffset2D()(np.zeros((3, 5, 4, 2))).shape)
         (3, 5, 4, 2)
     """
 

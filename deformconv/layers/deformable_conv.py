@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from deformconv import engines
-from deformconv.arguments import check_count, check_padding, output_size, pair
+from deformconv.arguments import check_count, check_padding, divisors, output_size, pair
 from deformconv.layers.offset_conv import OffsetConv2D
 from deformconv.operators import deform_conv2d
 
@@ -48,7 +48,7 @@ class DeformableConv2D(keras.layers.Layer):
 
     Example:
         >>> layer = DeformableConv2D(6, (3, 2), strides=(2, 1), padding="same")
-        >>> layer(np.zeros((3, 5, 4, 2))).shape
+        >>> tuple(layer(np.zeros((3, 5, 4, 2))).shape)
         (3, 3, 4, 6)
     """
 
@@ -93,8 +93,9 @@ class DeformableConv2D(keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
-        for name, value in (("filters", filters), ("groups", groups), ("offset_groups", offset_groups)):
-            check_count(name, value)
+        check_count("filters", filters)
+        check_count("groups", groups, " That is one group of all channels.")
+        check_count("offset_groups", offset_groups, " Then all channels share their sampling points.")
         if filters % groups:
             raise ValueError(
                 f"`groups` must divide `filters`; received groups={groups}, filters={filters}. "
@@ -176,7 +177,8 @@ class DeformableConv2D(keras.layers.Layer):
             if channels % getattr(self, name):
                 raise ValueError(
                     f"`{name}` must divide the input's channels; received {name}={getattr(self, name)} "
-                    f"and input shape {tuple(input_shape)}, whose last axis is taken as channels."
+                    f"and input shape {tuple(input_shape)}, whose last axis is taken as channels. "
+                    f"{divisors(channels)} would do."
                 )
         self.kernel = self.add_weight(
             name="kernel",
@@ -225,7 +227,10 @@ class DeformableConv2D(keras.layers.Layer):
     def train_only_offsets(self):
         """Freezes `kernel` and `bias` and leaves `offset_conv` trainable. Recompile the model afterwards."""
         if not self.built:
-            raise ValueError(f"Layer {self.name!r} must be built before its weights can be frozen; it has none yet.")
+            raise ValueError(
+                f"Layer {self.name!r} must be built before its weights can be frozen; it has none yet. "
+                "Call it, or the model it is in, on an input first; keras.Input will do."
+            )
         self.trainable = True
         self.kernel.trainable = False
         if self.bias is not None:

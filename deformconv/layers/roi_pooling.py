@@ -59,7 +59,7 @@ class DeformableRoIPooling2D(keras.layers.Layer):
         self.modulated = modulated
         self.offset_units = tuple(offset_units)
         self.sampling_ratio = sampling_ratio
-        check_count("sampling_ratio", sampling_ratio)
+        check_count("sampling_ratio", sampling_ratio, ' 0 means "by the size of the box" elsewhere; not here.')
         self.offset_scale = offset_scale
         self.spatial_scale = spatial_scale
         self.supports_jit = not engines.has_native_kernel()

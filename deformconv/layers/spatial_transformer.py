@@ -46,8 +46,10 @@ class SpatialTransformer(keras.layers.Layer):
     def __init__(self, localisation, output_size=None, padding="zeros", **kwargs):
         super().__init__(**kwargs)
         if not isinstance(localisation, keras.layers.Layer):
-            slip = " Call the class: Flatten(), not Flatten." if isinstance(localisation, type) else ""
-            raise ValueError(f"`localisation` must be a Keras layer or model; received {localisation!r}.{slip}")
+            received, slip = f"{localisation!r}", ""
+            if isinstance(localisation, type):
+                received, slip = f"the class {localisation.__name__}", f" Make one: {localisation.__name__}()."
+            raise ValueError(f"`localisation` must be a Keras layer or model; received {received}.{slip}")
         if padding not in ("zeros", "edge"):
             raise ValueError(
                 f'`padding` must be "zeros" or "edge"; received {padding!r}. '

@@ -60,7 +60,7 @@ def deform_conv2d(
 
     Example:
         >>> x, kernel = np.ones((1, 5, 4, 2)), np.ones((3, 2, 2, 6))
-        >>> deform_conv2d(x, np.zeros((1, 3, 3, 12)), kernel).shape
+        >>> tuple(deform_conv2d(x, np.zeros((1, 3, 3, 12)), kernel).shape)
         (1, 3, 3, 6)
     """
     inputs = as_float(ops.convert_to_tensor(inputs))

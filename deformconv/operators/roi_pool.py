@@ -45,7 +45,7 @@ def deform_roi_pool2d(
     inputs = as_float(ops.convert_to_tensor(inputs))
     boxes = as_coordinates(ops.convert_to_tensor(boxes))
     bins = pair("output_size", output_size)
-    check_count("sampling_ratio", sampling_ratio)
+    check_count("sampling_ratio", sampling_ratio, ' 0 means "by the size of the box" elsewhere; not here.')
     check_boxes(inputs, boxes)
     start, end = boxes[..., :2] * spatial_scale, boxes[..., 2:] * spatial_scale
     box_size = end - start
