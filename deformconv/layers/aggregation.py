@@ -36,10 +36,8 @@ class DynamicAggregation(keras.layers.Layer):
         check_count("groups", groups)
         self.groups = groups
         if not isinstance(offset_scale, (int, float)) or not 0 < offset_scale < math.inf:
-            slip = " To freeze the sampling points, make the layer that gives the offsets untrainable."
-            raise ValueError(
-                f"`offset_scale` must be a positive number; received {offset_scale!r}.{slip if offset_scale == 0 else ''}"
-            )
+            slip = " At 0 all taps would lie on one point." if offset_scale == 0 else ""
+            raise ValueError(f"`offset_scale` must be a positive number; received {offset_scale!r}.{slip}")
         self.offset_scale = offset_scale
         self.dw_kernel_size = None if dw_kernel_size is None else pair("dw_kernel_size", dw_kernel_size)
         self.center_feature_scale = center_feature_scale
