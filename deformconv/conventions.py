@@ -45,9 +45,9 @@ def offsets_from_dcnv3(offsets, kernel_size, groups, *, dilation_rate=1, offset_
         ValueError: if the last axis does not fit, or `remove_center` is asked of a kernel of even height or width.
 
     Example:
-        >>> offsets = np.array([0.1, 0.2, 1.1, 1.2, 2.1, 2.2, 3.1, 3.2])  # taps 1 and 2 of the four change places
-        >>> np.array(offsets_from_dcnv3(offsets, kernel_size=2, groups=1)).tolist()
-        [0.2, 0.1, 2.2, 2.1, 1.2, 1.1, 3.2, 3.1]
+        >>> ours = offsets_from_dcnv3(np.arange(8.0), kernel_size=2, groups=1)  # the middle taps change places
+        >>> ops.convert_to_numpy(ours).tolist()
+        [1.0, 0.0, 5.0, 4.0, 3.0, 2.0, 7.0, 6.0]
     """
     offsets = as_coordinates(ops.convert_to_tensor(offsets))
     taps = _rows_first(_split("offsets", offsets, kernel_size, groups, 2, remove_center), kernel_size)

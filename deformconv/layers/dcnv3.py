@@ -52,7 +52,8 @@ class DCNv3(DynamicAggregation):
         ValueError: if an argument or the input's shape is not as above.
 
     Example:
-        >>> DCNv3((3, 2), strides=(2, 1), groups=2)(np.zeros((3, 5, 4, 6))).shape
+        >>> layer = DCNv3((3, 2), strides=(2, 1), groups=2)
+        >>> tuple(layer(np.zeros((3, 5, 4, 6))).shape)
         (3, 3, 4, 6)
     """
 
