@@ -1,10 +1,13 @@
-"""What the test files share: a quiet TensorFlow, seeded random numbers, gradients as arrays; a small finished study."""
+"""What the test files share: seeded random numbers, gradients as arrays, each engine's own module; a finished study."""
 
 import functools
+import importlib
 import os
 import socket
 
+# Both before anything imports Keras: quiet TensorFlow's start; let JAX compute in float64, as the other two do.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("JAX_ENABLE_X64", "1")
 
 import numpy as np
 import pytest
@@ -16,19 +19,75 @@ def rng():
 
 
 @pytest.fixture
+def tf():
+    """TensorFlow, for a test of what this engine alone has: the test is skipped on the others."""
+    return _module_of_engine("tensorflow")
+
+
+@pytest.fixture
+def jax():
+    """JAX, likewise."""
+    return _module_of_engine("jax")
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, likewise."""
+    return _module_of_engine("torch")
+
+
+def _module_of_engine(name):
+    import keras
+
+    if keras.backend.backend() != name:
+        pytest.skip(f"only on {name}")
+    return importlib.import_module(name)
+
+
+@pytest.fixture
 def gradients():
-    """`gradients(function, upstream, *arrays)`: of `sum(upstream * function(*arrays))` by each array."""
-    import tensorflow as tf
+    """`gradients(function, upstream, *arrays)`: of `sum(upstream * function(*arrays))` by each array, on any engine.
+
+    `gradients.as_tensors` gives tensors that can be differentiated again.
+    """
+    import keras
+
+    differentiate = {"tensorflow": _by_tensorflow, "jax": _by_jax, "torch": _by_torch}[keras.backend.backend()]
+
+    def as_tensors(function, upstream, *arrays):
+        return differentiate(function, upstream, [keras.ops.convert_to_tensor(array) for array in arrays])
 
     def compute(function, upstream, *arrays):
-        tensors = [tf.convert_to_tensor(array) for array in arrays]
-        with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            outputs = function(*tensors)
-        upstream = tf.convert_to_tensor(upstream, outputs.dtype)
-        return [tf.convert_to_tensor(g).numpy() for g in tape.gradient(outputs, tensors, output_gradients=upstream)]
+        return [keras.ops.convert_to_numpy(gradient) for gradient in as_tensors(function, upstream, *arrays)]
 
+    compute.as_tensors = as_tensors
     return compute
+
+
+def _by_tensorflow(function, upstream, tensors):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        outputs = function(*tensors)
+    upstream = tf.convert_to_tensor(upstream, outputs.dtype)
+    return tape.gradient(outputs, tensors, output_gradients=upstream)
+
+
+def _by_jax(function, upstream, tensors):
+    import jax
+
+    outputs, pull_back = jax.vjp(function, *tensors)
+    return pull_back(jax.numpy.asarray(upstream, outputs.dtype))
+
+
+def _by_torch(function, upstream, tensors):
+    import torch
+
+    tensors = [t if t.requires_grad else t.clone().requires_grad_() for t in tensors]
+    outputs = function(*tensors)
+    upstream = torch.as_tensor(upstream, dtype=outputs.dtype, device=outputs.device)
+    return torch.autograd.grad(outputs, tensors, upstream, create_graph=True)
 
 
 @pytest.fixture

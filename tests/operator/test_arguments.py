@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from keras import ops
 
 from deformconv import deform_conv2d
 from deformconv.arguments import output_size
@@ -86,7 +86,7 @@ def test_bad_input_is_refused_with_its_reason(changes, words):
 
 
 @pytest.mark.parametrize("known", [(None, 4), (5, None), (None, None)])
-def test_a_size_that_only_the_running_graph_knows_fits_anything_at_entry(known):
+def test_a_size_that_only_the_running_graph_knows_fits_anything_at_entry(tf, known):
     """5 x 4 gives 3 x 3 with this kernel: 3 x 3 offsets pass, whatever is known; 3 x 9 do where the width is not."""
     graph = tf.function(lambda inputs, offsets: deform_conv2d(inputs, offsets, np.zeros((3, 2, 4, 6), "float32")))
     inputs = tf.TensorSpec([None, *known, 4])
@@ -116,4 +116,5 @@ def test_the_output_size_and_the_zeros_before_the_input_are_those_of_keras(
     size, kernel_size, stride, dilation, padding, expected
 ):
     assert output_size(size, kernel_size, stride, dilation, padding) == expected
-    assert tuple(map(int, output_size(tf.constant(size), kernel_size, stride, dilation, padding))) == expected
+    of_tensor = output_size(ops.convert_to_tensor(size), kernel_size, stride, dilation, padding)
+    assert tuple(map(int, of_tensor)) == expected

@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from keras.ops import convert_to_numpy
 
 from deformconv import DeformableConv2D, deform_conv2d, reference
 
@@ -42,7 +42,7 @@ def test_it_starts_as_the_plain_convolution_and_its_output_has_the_shape_it_says
         inputs = np.pad(inputs, ((0, 0), rows, columns, (0, 0)))
     plain.build(inputs.shape)
     plain.set_weights([layer.kernel, layer.bias])
-    np.testing.assert_allclose(outputs, plain(inputs), atol=1e-5)
+    np.testing.assert_allclose(*map(convert_to_numpy, (outputs, plain(inputs))), atol=1e-5)
 
 
 def test_an_unknown_size_stays_unknown_in_the_output_shape():
@@ -67,12 +67,12 @@ def test_offsets_and_mask_come_from_the_offset_convolution_group_by_group(rng, m
     expected = reference.deform_conv2d(
         inputs,
         np.tile(said[:24], (*out_size, 1)),
-        layer.kernel,
+        convert_to_numpy(layer.kernel),
         mask=np.tile(2 / (1 + np.exp(-said[24:])), (*out_size, 1)) if modulated else None,
         strides=(2, 1),
         padding=padding,
     )
-    np.testing.assert_allclose(layer(inputs), expected, atol=2e-5)
+    np.testing.assert_allclose(convert_to_numpy(layer(inputs)), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("modulated", [False, True])
@@ -81,27 +81,35 @@ def test_it_is_the_function_of_its_own_offsets_mask_and_weights(rng, modulated):
     layer = scattered(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, modulated=modulated, offset_groups=2, **options))
     inputs = images(rng)
     offsets, mask = layer.offsets_and_mask(inputs)
-    assert np.abs(offsets).max() > 1
+    assert np.abs(convert_to_numpy(offsets)).max() > 1
     expected = deform_conv2d(inputs, offsets, layer.kernel, mask=mask, bias=layer.bias, **options)
-    np.testing.assert_allclose(layer(inputs), expected, atol=1e-6)
+    np.testing.assert_allclose(*map(convert_to_numpy, (layer(inputs), expected)), atol=1e-6)
 
 
 def test_the_mask_starts_at_one_and_the_offsets_at_zero(rng):
     offsets, mask = DeformableConv2D(FILTERS, KERNEL_SIZE, modulated=True, offset_groups=2).offsets_and_mask(
         images(rng)
     )
-    np.testing.assert_array_equal(offsets, np.zeros((BATCH, 3, 3, 24)))
-    np.testing.assert_array_equal(mask, np.ones((BATCH, 3, 3, 12)))
+    np.testing.assert_array_equal(convert_to_numpy(offsets), np.zeros((BATCH, 3, 3, 24)))
+    np.testing.assert_array_equal(convert_to_numpy(mask), np.ones((BATCH, 3, 3, 12)))
     assert DeformableConv2D(FILTERS, KERNEL_SIZE).offsets_and_mask(images(rng))[1] is None
+
+
+def by_weights(gradients, layer, upstream, inputs):
+    """The gradients of `sum(upstream * layer(inputs))` by each trainable weight, under the end of its path."""
+    weights = {"/".join(weight.path.split("/")[-2:]): convert_to_numpy(weight) for weight in layer.trainable_weights}
+    found = gradients(lambda *values: layer.stateless_call(values, [], inputs)[0], upstream, *weights.values())
+    return dict(zip(weights, found, strict=True))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("modulated", [False, True])
-def test_at_zero_offsets_the_gradient_of_the_offset_convolution_is_not_zero(rng, dtype, modulated):
+def test_at_zero_offsets_the_gradient_of_the_offset_convolution_is_not_zero(rng, gradients, dtype, modulated):
     layer = DeformableConv2D(FILTERS, KERNEL_SIZE, padding="same", modulated=modulated, dtype=dtype)
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(images(rng, dtype)) ** 2)
-    by_kernel, by_bias = tape.gradient(loss, [layer.offset_conv.kernel.value, layer.offset_conv.bias.value])
+    inputs = images(rng, dtype)
+    layer.build(SHAPE)
+    found = by_weights(gradients, layer, rng.normal(size=(*SHAPE[:3], FILTERS)), inputs)
+    by_kernel, by_bias = found["offset_conv/kernel"], found["offset_conv/bias"]
     alive = np.abs(by_kernel).max(axis=(0, 1, 2)) > 1e-3
     assert alive.all()  # every tap, y and x, and the mask
     assert (np.abs(by_bias) > 1e-3).all()
@@ -130,7 +138,7 @@ def test_train_only_offsets_works_without_a_bias():
     assert len(layer.trainable_weights) == 2
 
 
-def test_a_model_that_asks_for_automatic_compilation_trains(rng):
+def test_a_model_that_asks_for_automatic_compilation_trains(tf, rng):
     model = keras.Sequential(
         [keras.Input(SHAPE[1:]), DeformableConv2D(FILTERS, KERNEL_SIZE, padding="same", modulated=True)]
     )
@@ -183,7 +191,8 @@ def test_the_config_is_plain_and_brings_back_every_argument():
 def test_regularizers_and_constraints_act_on_kernel_and_bias():
     layer = DeformableConv2D(**EVERY_ARGUMENT | {"dtype": "float32"})
     layer.build(SHAPE)
-    np.testing.assert_allclose(sum(layer.losses), 0.5 * np.sum(np.square(layer.kernel)) + 0.01 * FILTERS, rtol=1e-5)
+    expected = 0.5 * np.sum(np.square(convert_to_numpy(layer.kernel))) + 0.01 * FILTERS
+    np.testing.assert_allclose(convert_to_numpy(sum(layer.losses)), expected, rtol=1e-5)
     assert isinstance(layer.kernel.constraint, keras.constraints.MaxNorm)
     assert isinstance(layer.bias.constraint, keras.constraints.NonNeg)
 
@@ -194,17 +203,21 @@ def test_a_saved_model_loads_without_being_told_of_the_layer(rng, tmp_path, padd
     model = keras.Sequential([keras.Input(SHAPE[1:]), scattered(rng, layer)])
     inputs = images(rng)
     model.save(tmp_path / "model.keras")
-    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(inputs), model(inputs))
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(*map(convert_to_numpy, (loaded(inputs), model(inputs))))
 
 
 @pytest.mark.parametrize("padding", ["same", ((1, 0), (0, 2))], ids=str)
 @pytest.mark.parametrize("modulated", [False, True])
-def test_an_empty_batch_works_eager_and_in_a_graph(padding, modulated):
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+def test_an_empty_batch_works(request, padding, modulated, graph):
     layer = DeformableConv2D(FILTERS, KERNEL_SIZE, padding=padding, modulated=modulated)
     model = keras.Sequential([keras.Input(SHAPE[1:]), layer])
-    nothing = tf.zeros((0, *SHAPE[1:]))
-    graph = tf.function(model, input_signature=[tf.TensorSpec([None, *SHAPE[1:]])])
-    assert model(nothing).shape == graph(nothing).shape == layer.compute_output_shape((0, *SHAPE[1:]))
+    if graph:
+        tf = request.getfixturevalue("tf")
+        model = tf.function(model, input_signature=[tf.TensorSpec([None, *SHAPE[1:]])])
+    nothing = np.zeros((0, *SHAPE[1:]), "float32")
+    assert model(nothing).shape == layer.compute_output_shape(nothing.shape)
 
 
 @pytest.mark.parametrize("size", [(1, WIDTH), (HEIGHT, 1)])
@@ -212,49 +225,53 @@ def test_height_one_and_width_one_work(rng, size):
     layer = scattered(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, padding="same"), (BATCH, *size, CHANNELS))
     inputs = images(rng, shape=(BATCH, *size, CHANNELS))
     offsets, _ = layer.offsets_and_mask(inputs)
-    expected = reference.deform_conv2d(inputs, offsets, layer.kernel, bias=layer.bias, padding="same")
-    np.testing.assert_allclose(layer(inputs), expected, atol=1e-5)
+    given = map(convert_to_numpy, (inputs, offsets, layer.kernel))
+    expected = reference.deform_conv2d(*given, bias=convert_to_numpy(layer.bias), padding="same")
+    np.testing.assert_allclose(convert_to_numpy(layer(inputs)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-12)])
 @pytest.mark.parametrize("padding", ["valid", "same", ((1, 0), (0, 2))], ids=str)
-def test_sizes_unknown_at_build_time_work(rng, dtype, tolerance, padding):
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+def test_sizes_unknown_at_build_time_work(request, rng, dtype, tolerance, padding, graph):
     layer = DeformableConv2D(FILTERS, KERNEL_SIZE, strides=(2, 1), padding=padding, modulated=True, dtype=dtype)
     scattered(rng, layer, (None, None, None, CHANNELS))
     inputs = keras.Input((None, None, CHANNELS), dtype=dtype)
     model = keras.Model(inputs, layer(inputs))
     assert model.output.shape == (None, None, None, FILTERS)
-    graph = tf.function(model, input_signature=[tf.TensorSpec([None, None, None, CHANNELS], dtype)])
+    if graph:
+        tf = request.getfixturevalue("tf")
+        model = tf.function(model, input_signature=[tf.TensorSpec([None, None, None, CHANNELS], dtype)])
     for shape in (SHAPE, (2, 3, 7, CHANNELS)):
         given = images(rng, dtype, shape)
-        np.testing.assert_allclose(graph(given), layer(given), atol=tolerance)
+        np.testing.assert_allclose(*map(convert_to_numpy, (model(given), layer(given))), atol=tolerance)
 
 
 def test_the_float64_policy_computes_in_float64(rng):
     layer = scattered(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, modulated=True, dtype="float64"))
     inputs = images(rng, "float64")
     offsets, mask = layer.offsets_and_mask(inputs)
-    expected = reference.deform_conv2d(inputs, offsets, layer.kernel, mask=mask, bias=layer.bias)
-    outputs = layer(inputs)
+    given = map(convert_to_numpy, (inputs, offsets, layer.kernel))
+    expected = reference.deform_conv2d(*given, mask=convert_to_numpy(mask), bias=convert_to_numpy(layer.bias))
+    outputs = convert_to_numpy(layer(inputs))
     assert outputs.dtype == "float64"
     np.testing.assert_allclose(outputs, expected, atol=1e-12)
 
 
-def test_mixed_bfloat16_computes_in_bfloat16_and_keeps_its_weights_and_gradients_in_float32(rng):
+def test_mixed_bfloat16_computes_in_bfloat16_and_keeps_its_weights_and_gradients_in_float32(rng, gradients):
     exact = scattered(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, padding="same", modulated=True))
     layer = DeformableConv2D(FILTERS, KERNEL_SIZE, padding="same", modulated=True, dtype="mixed_bfloat16")
     layer.build(SHAPE)
     layer.set_weights(exact.get_weights())
     inputs = images(rng)
-    with tf.GradientTape() as tape:
-        outputs = layer(inputs)
-    gradients = tape.gradient(outputs, [w.value for w in layer.trainable_weights])
+    outputs = convert_to_numpy(layer(inputs))
+    found = by_weights(gradients, layer, np.ones(outputs.shape), inputs).values()
     assert outputs.dtype == "bfloat16"
-    assert {g.dtype.name for g in gradients} == {w.dtype for w in layer.weights} == {"float32"}
-    assert all(np.isfinite(g).all() for g in gradients)
+    assert {g.dtype.name for g in found} == {w.dtype for w in layer.weights} == {"float32"}
+    assert all(np.isfinite(g).all() for g in found)
     # Loose: 8 bits in the offsets as well as in all the factors; 3 % of the largest output.
-    expected = np.asarray(exact(inputs))
-    np.testing.assert_allclose(np.asarray(outputs).astype("float32"), expected, atol=0.03 * np.abs(expected).max())
+    expected = convert_to_numpy(exact(inputs))
+    np.testing.assert_allclose(outputs.astype("float32"), expected, atol=0.03 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
