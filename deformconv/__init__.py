@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deformconv import reference
+    from deformconv.export import export_onnx
     from deformconv.layers import (
         ConvOffset2D,
         DCNv3,
@@ -26,6 +27,7 @@ __all__ = [
     "bilinear_sample",
     "deform_conv2d",
     "deform_roi_pool2d",
+    "export_onnx",
     "reference",
 ]
 __version__ = "0.1.0"
@@ -42,6 +44,7 @@ _MODULES = {
     "bilinear_sample": "deformconv.sampling",
     "deform_conv2d": "deformconv.operators",
     "deform_roi_pool2d": "deformconv.operators",
+    "export_onnx": "deformconv.export",
 }
 
 
