@@ -2,13 +2,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+ENGINES := $(VENV)/engines
 HTML := _build/html/index.html
 # The first Python of 3.11-3.13 on this machine; `make PYTHON=/path/to/python` takes another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-unit test-notebooks test-book lint reproduce notebooks publish lock clean
+.PHONY: help book test test-unit test-notebooks test-book test-engines lint reproduce notebooks publish lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,6 +20,13 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# Apart, for they are large and only test-engines needs them. On Linux pip takes PyTorch with CUDA unless it is told
+# of an index that has the CPU build (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS).
+$(ENGINES): $(READY) requirements-engines.lock
+	@echo "Adding JAX and PyTorch to $(VENV): a few minutes, once."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-engines.lock
 	@touch $@
 
 book: $(READY) ## render the book to _build/html
@@ -41,6 +49,11 @@ test-notebooks: $(READY) ## run every notebook and compare its outputs (nbval, s
 test-book: $(READY) ## build the book from nothing, warnings are errors
 	$(BIN)/jupyter-book build --quiet --all -W --keep-going -n .
 
+test-engines: $(ENGINES) ## the operator's tests on TensorFlow, JAX and PyTorch in turn
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests/operator
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/operator
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/operator
+
 reproduce: $(READY) ## run the study (BUDGET=quick, standard or full; SEEDS=1; ARGS=more options)
 	$(BIN)/deformconv reproduce --budget $(or $(BUDGET),standard) --seeds $(or $(SEEDS),1) $(ARGS)
 
@@ -50,8 +63,12 @@ notebooks: $(READY) ## run the notebooks and keep their outputs
 publish: $(READY) ## put results into the book (FROM=results/mnist-standard copies a run there first)
 	$(BIN)/python book/publish.py $(FROM)
 
-lock: ## renew requirements.lock (needs uv)
+# The second lock holds what the engines need beside the first, without CUDA: a CPU is enough for the tests.
+lock: ## renew requirements.lock and requirements-engines.lock (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra book --extra test --no-header --quiet --upgrade -o requirements.lock
+	echo "torch==2.13.0" | uv pip compile pyproject.toml - --universal --python-version 3.11 --extra jax --extra torch --no-header --no-annotate --quiet --upgrade -c requirements.lock \
+		| grep -vxFf requirements.lock | grep -vE '^(cuda|nvidia|triton)' > requirements-engines.new
+	mv requirements-engines.new requirements-engines.lock
 
 clean: ## remove what was built, and the environment
 	rm -rf $(VENV) _build build dist *.egg-info
