@@ -2,20 +2,26 @@
 
 The last axis of offsets and mask, from the outermost part to the innermost:
 
-| implementation | offsets | mask |
-|---|---|---|
-| here | group, tap row by row, `(y, x)` | group, tap row by row |
-| torchvision, ONNX, MMCV | the same, but channels first: move axis 1 to the end | the same |
-| DCNv3 (Wang et al. 2023) | group, tap column by column, `(x, y)` | group, tap column by column |
-| DCNv4 (Xiong et al. 2024) | in one tensor: for each group its offsets as DCNv3's, then its mask; zeros at the end | |
+==========================  =============================================  ===========================
+implementation              offsets                                        mask
+==========================  =============================================  ===========================
+here                        group, tap row by row, `(y, x)`                group, tap row by row
+torchvision, ONNX, MMCV     the same, but channels first: move axis 1      the same
+                            to the end
+DCNv3 (Wang et al. 2023)    group, tap column by column, `(x, y)`          group, tap column by column
+DCNv4 (Xiong et al. 2024)   for each group its offsets as DCNv3's, then    in the same tensor
+                            its mask; zeros at the end
+==========================  =============================================  ===========================
 
 DCNv4 fills the axis up to a multiple of 8. DCNv3 and DCNv4 also say otherwise where the tap in column `i` looks (rows
 likewise), for output column `j`, offset `dx`, and `half = dilation_rate * (kernel_width - 1) // 2`:
 
-| implementation | column of the input |
-|---|---|
-| here | `j * stride - pad + i * dilation_rate + dx` |
-| DCNv3, DCNv4 | `j * stride - pad + half + offset_scale * (i * dilation_rate - half + dx)` |
+==============  =============================================================================
+implementation  column of the input
+==============  =============================================================================
+here            `j * stride - pad + i * dilation_rate + dx`
+DCNv3, DCNv4    `j * stride - pad + half + offset_scale * (i * dilation_rate - half + dx)`
+==============  =============================================================================
 
 So `offset_scale` multiplies the offset and also stretches the kernel about its centre. With `remove_center` they leave
 out the centre tap; here it stays, at offset 0 with a mask of 0.

@@ -29,8 +29,9 @@ class DeformableConv2D(keras.layers.Layer):
         offset_lr_multiplier: how fast `offset_conv` learns beside the rest. The papers take 0.1 in deep
             pretrained networks. It holds under any optimizer that treats each weight alone; the offsets in use are
             those of the stored weights times this factor.
-        activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-            activity_regularizer, kernel_constraint, bias_constraint: as in `keras.layers.Conv2D`.
+        activation, use_bias, kernel_initializer, bias_initializer: as in `keras.layers.Conv2D`.
+        kernel_regularizer, bias_regularizer, activity_regularizer: likewise.
+        kernel_constraint, bias_constraint: likewise.
         **kwargs: `name`, `dtype`, `trainable`.
 
     Input shape:

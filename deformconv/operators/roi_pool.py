@@ -62,7 +62,7 @@ def deform_roi_pool2d(
         fractions = fractions + offset_scale * offsets[..., None, :]
     # An edge at 0 is half a pixel before the centre of pixel 0.
     coords = (start - 0.5)[..., None, None, None, :] + box_size[..., None, None, None, :] * fractions
-    values = ops.mean(bilinear_sample(inputs, coords), axis=-2)
+    values = ops.sum(bilinear_sample(inputs, coords), axis=-2) / sampling_ratio**2
     if mask is None:
         return values
     mask = ops.cast(ops.convert_to_tensor(mask), inputs.dtype)
