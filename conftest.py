@@ -1,4 +1,4 @@
-"""What the examples in docstrings may name without an import: `np`, `keras`, `ops` and the package's public names."""
+"""Examples in docstrings: what they may name without an import, and a folder of their own for what they write."""
 
 import os
 
@@ -7,8 +7,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 
 
-@pytest.fixture(scope="session", autouse=True)
-def names_of_examples(doctest_namespace):
+@pytest.fixture(autouse=True)
+def example(request, doctest_namespace, monkeypatch, tmp_path):
+    """For examples alone: `np`, `keras`, `ops` and the package's public names; an empty folder to work in."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
     import keras
     import numpy as np
 
@@ -16,3 +19,4 @@ def names_of_examples(doctest_namespace):
 
     public = {name: getattr(deformconv, name) for name in deformconv.__all__}
     doctest_namespace.update(public, np=np, keras=keras, ops=keras.ops)
+    monkeypatch.chdir(tmp_path)
