@@ -2,14 +2,16 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-ENGINES := $(VENV)/engines
+ENGINES_READY := $(VENV)/engines
+ENGINES ?= tensorflow jax torch
+EXAMPLES := --doctest-modules --doctest-glob="*.md" deformconv book/api
 HTML := _build/html/index.html
 # The first Python of 3.11-3.13 on this machine; `make PYTHON=/path/to/python` takes another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-unit test-notebooks test-book test-engines lint reproduce notebooks publish lock clean
+.PHONY: help book test test-unit test-examples test-notebooks test-book test-engines lint reproduce notebooks publish lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -24,7 +26,7 @@ $(READY): requirements.lock pyproject.toml
 
 # Apart, for they are large and only test-engines needs them. On Linux pip takes PyTorch with CUDA unless it is told
 # of an index that has the CPU build (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS).
-$(ENGINES): $(READY) requirements-engines.lock
+$(ENGINES_READY): $(READY) requirements-engines.lock
 	@echo "Adding JAX and PyTorch to $(VENV): a few minutes, once."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-engines.lock
 	@touch $@
@@ -34,7 +36,7 @@ book: $(READY) ## render the book to _build/html
 	@echo "The book is at $(abspath $(HTML))"
 	@echo "Open that file in a browser, for instance: python3 -m webbrowser -t 'file://$(abspath $(HTML))'"
 
-test: lint test-unit test-notebooks test-book ## all checks: lint, unit tests, every notebook, a strict build of the book
+test: lint test-unit test-examples test-notebooks test-book ## all checks on TensorFlow: lint, tests, examples, notebooks, the book
 
 lint: $(READY) ## format and lint, without changing anything
 	$(BIN)/ruff format --check .
@@ -43,16 +45,20 @@ lint: $(READY) ## format and lint, without changing anything
 test-unit: $(READY) ## the unit tests
 	$(BIN)/python -m pytest tests
 
+test-examples: $(READY) ## the examples in docstrings and on the reference pages
+	$(BIN)/python -m pytest $(EXAMPLES)
+
 test-notebooks: $(READY) ## run every notebook and compare its outputs (nbval, strict)
 	DEFORMCONV_STATIC=1 $(BIN)/python -m pytest --nbval book
 
 test-book: $(READY) ## build the book from nothing, warnings are errors
 	$(BIN)/jupyter-book build --quiet --all -W --keep-going -n .
 
-test-engines: $(ENGINES) ## the operator's tests on TensorFlow, JAX and PyTorch in turn
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests/operator
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/operator
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/operator
+test-engines: $(ENGINES_READY) ## the operator's tests and examples on each engine (ENGINES="tensorflow jax torch")
+	for engine in $(ENGINES); do \
+		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/operator && \
+		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(EXAMPLES) || exit 1; \
+	done
 
 reproduce: $(READY) ## run the study (BUDGET=quick, standard or full; SEEDS=1; ARGS=more options)
 	$(BIN)/deformconv reproduce --budget $(or $(BUDGET),standard) --seeds $(or $(SEEDS),1) $(ARGS)

@@ -11,6 +11,7 @@ import keras
 import deformconv.layers  # noqa: F401 (registers the layers that the file may hold)
 from deformconv.export import export_onnx
 
-_, saved, target = sys.argv
-signature = keras.saving.deserialize_keras_object(json.load(sys.stdin))
-export_onnx(keras.saving.load_model(saved, compile=False), target, input_signature=signature)
+if __name__ == "__main__":
+    _, saved, target = sys.argv
+    signature = keras.saving.deserialize_keras_object(json.load(sys.stdin))
+    export_onnx(keras.saving.load_model(saved, compile=False), target, input_signature=signature)

@@ -140,7 +140,8 @@ class DeformableConv2D(keras.layers.Layer):
             ValueError: if `layer` is no `Conv2D`, or its channels come first.
 
         Example:
-            >>> plain, images = keras.layers.Conv2D(6, (3, 2), padding="same"), np.ones((3, 5, 4, 2))
+            >>> images = np.ones((3, 5, 4, 2))
+            >>> plain = keras.layers.Conv2D(6, (3, 2), padding="same")
             >>> outputs = plain(images)
             >>> layer = DeformableConv2D.from_conv2d(plain, modulated=True)
             >>> bool(ops.max(ops.abs(layer(images) - outputs)) < 1e-6)

@@ -7,6 +7,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from as_used import as_used
 from keras import ops
 
 from deformconv import deform_conv2d, reference
@@ -17,8 +18,14 @@ KERNEL_SIZE, STRIDES, DILATION = (3, 2), (2, 1), (1, 2)
 OUT_SIZE = {"valid": (2, 2), "same": (3, 4), 1: (3, 4), (1, 0): (3, 2), ((1, 0), (0, 2)): (2, 4)}
 PADDINGS = ["valid", "same", 1, ((1, 0), (0, 2))]
 
+
+def package(inputs, offsets, kernel, mask=None, bias=None, **options):
+    """`deform_conv2d`, as it is used."""
+    return as_used(functools.partial(deform_conv2d, **options))(inputs, offsets, kernel, mask=mask, bias=bias)
+
+
 IMPLEMENTATIONS = pytest.mark.parametrize(
-    "implementation", [reference.deform_conv2d, deform_conv2d], ids=["reference", "package"]
+    "implementation", [reference.deform_conv2d, package], ids=["reference", "package"]
 )
 # On TensorFlow float32 runs the native kernel, float64 the portable engine.
 DTYPES = pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-5), ("float64", 1e-12)])
@@ -150,7 +157,7 @@ def test_everything_at_once_is_what_the_reference_gives(rng, dtype, tolerance, p
     given = arrays(rng, dtype, padding, offset_groups, groups)
     options = {"strides": STRIDES, "padding": padding, "dilation_rate": DILATION, "groups": groups}
     options |= {name: given[name] for name in extras}
-    outputs = deform_conv2d(given["inputs"], given["offsets"], given["kernel"], **options)
+    outputs = package(given["inputs"], given["offsets"], given["kernel"], **options)
     assert outputs.shape == (BATCH, *OUT_SIZE[padding], FILTERS)
     assert dtype in str(outputs.dtype)
     expected = reference.deform_conv2d(given["inputs"], given["offsets"], given["kernel"], **options)
@@ -164,7 +171,7 @@ def test_height_one_and_width_one_work(rng, dtype, tolerance, size, offset_group
     inputs = rng.normal(size=(BATCH, *size, CHANNELS)).astype(dtype)
     kernel = rng.normal(size=(*KERNEL_SIZE, CHANNELS, FILTERS)).astype(dtype)
     offsets = rng.uniform(-2, 2, size=(BATCH, *size, 12 * offset_groups)).astype(dtype)
-    outputs = deform_conv2d(inputs, offsets, kernel, padding="same")
+    outputs = package(inputs, offsets, kernel, padding="same")
     expected = reference.deform_conv2d(inputs, offsets, kernel, padding="same")
     np.testing.assert_allclose(outputs, expected, rtol=tolerance, atol=tolerance)
 
@@ -248,7 +255,7 @@ def test_a_far_out_or_infinite_offset_takes_its_tap_away_and_leaves_gradients_fi
     without_tap[1, 2, 0, tap] = 0
     at_rest = np.where(np.isfinite(given["offsets"]) & (abs(given["offsets"]) < 9), given["offsets"], 0)
     expected = reference.deform_conv2d(given["inputs"], at_rest, given["kernel"], mask=without_tap, **options)
-    np.testing.assert_allclose(call(*tensors), expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(as_used(call)(*tensors), expected, rtol=tolerance, atol=tolerance)
 
     by_all = gradients(call, rng.normal(size=expected.shape), *tensors)
     assert all(np.isfinite(by_one).all() for by_one in by_all)
@@ -324,7 +331,7 @@ def call_with(padding, groups):
             groups=groups,
         )
 
-    return call
+    return as_used(call)
 
 
 GROUPINGS = pytest.mark.parametrize("offset_groups, groups", [(1, 1), (2, 1), (1, 2), (4, 2)])

@@ -3,13 +3,14 @@
 import keras
 import numpy as np
 import pytest
+from as_used import as_used
 from keras import ops
 
 from deformconv import engines, reference
 from deformconv.engines import portable
 
 HEIGHT, WIDTH = 5, 4
-SAMPLE = {"portable": portable.sample}
+SAMPLE = {"portable": as_used(portable.sample)}
 if keras.backend.backend() == "tensorflow":
     from deformconv.engines import tensorflow as native
 

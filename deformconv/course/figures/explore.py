@@ -18,7 +18,7 @@ def explore(function, **sliders):
         **sliders: `name=(lowest, highest, first)`; three whole numbers make a slider of whole numbers.
 
     Example:
-        >>> explore(lambda y: four_pixels(image, y, 12.4), y=(1, 26, 9.3))
+        >>> explore(lambda y: four_pixels(image, y, 12.4), y=(1, 26, 9.3))  # doctest: +SKIP
     """
 
     def show(**values):

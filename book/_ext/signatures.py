@@ -1,0 +1,15 @@
+"""Shows a layer's own arguments: Keras gives every layer a `__new__(*args, **kwargs)`, and autodoc would show that."""
+
+import inspect
+
+
+def _of_init(app, what, name, obj, options, signature, return_annotation):
+    if what != "class":
+        return None
+    parameters = list(inspect.signature(obj.__init__).parameters.values())[1:]
+    return str(inspect.Signature(parameters)), return_annotation
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", _of_init)
+    return {"parallel_read_safe": True}
