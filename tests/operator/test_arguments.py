@@ -40,7 +40,10 @@ def test_the_call_that_the_others_spoil_is_a_good_one():
         ({"groups": 0}, r"`groups` must be a positive int.*received 0"),
         ({"groups": 1.0}, r"`groups` must be a positive int.*received 1\.0"),
         # channels of the inputs
-        ({"inputs": (3, 5, 4, 7)}, r"`inputs` must have 4 channels.*groups=1.*received shape \(3, 5, 4, 7\)\.$"),
+        (
+            {"inputs": (3, 5, 4, 7)},
+            r"`inputs` must have 4 channels.*groups=1.*received shape \(3, 5, 4, 7\)\. Was the kernel",
+        ),
         ({"inputs": (3, 4, 5, 7)}, r"`inputs` must have 4 channels.*channels first\? Move the channels to the end"),
         ({"groups": 2}, r"`inputs` must have 8 channels.*\(3, 2, 4, 6\) with groups=2"),
         # channels of the offsets
@@ -51,19 +54,28 @@ def test_the_call_that_the_others_spoil_is_a_good_one():
         ({"offsets": (3, 2, 2, 18)}, r"`offsets`.*received 18\..*offsets and mask together.*`mask`"),
         ({"offsets": (3, 2, 2, 8)}, r"`offsets`.*received 8\. That would fit a 2 x 2 kernel"),
         ({"offsets": (3, 2, 2, 50)}, r"`offsets`.*received 50\. That would fit a 5 x 5 kernel"),
-        ({"offsets": (3, 2, 2, 36)}, r"`offsets` has 36 channels.*3 offset groups.*divide the 4 channels of `inputs`"),
+        (
+            {"offsets": (3, 2, 2, 36)},
+            r"`offsets`.*divide the 4 channels of `inputs`; received 36 channels.*3 offset groups",
+        ),
         # sizes of the offsets
-        ({"offsets": (1, 2, 2, 12)}, r"`offsets` must have batch, height and width \(3, 2, 2\).*\(1, 2, 2, 12\)\.$"),
+        (
+            {"offsets": (1, 2, 2, 12)},
+            r"`offsets` must have batch, height and width \(3, 2, 2\).*\(1, 2, 2, 12\)\. The batch",
+        ),
         ({"offsets": (3, 3, 2, 12)}, r"`offsets` must have batch, height and width \(3, 2, 2\).*\(3, 3, 2, 12\)\.$"),
         ({"offsets": (3, 2, 3, 12), "strides": 1}, r"`offsets`.*\(3, 3, 2\).*Height and width look swapped"),
         ({"offsets": (3, 5, 4, 12)}, r"`offsets`.*\(3, 2, 2\).*size of `inputs`: check strides and padding"),
-        ({"offsets": (1, 5, 4, 12), "padding": "same", **PLAIN}, r"`offsets`.*\(3, 5, 4\).*\(1, 5, 4, 12\)\.$"),
+        (
+            {"offsets": (1, 5, 4, 12), "padding": "same", **PLAIN},
+            r"`offsets`.*\(3, 5, 4\).*\(1, 5, 4, 12\)\. The batch",
+        ),
         # mask and bias
         ({"mask": (2, 2, 6)}, r"`mask` must have shape \(batch, out_height, out_width,.*received shape \(2, 2, 6\)"),
-        ({"mask": (3, 2, 2, 12)}, r"`mask` must have.*6 channels, half those of `offsets`.*\(3, 2, 2, 12\)"),
+        ({"mask": (3, 2, 2, 12)}, r"`mask` must have.*channels, here 6, half those of `offsets`.*\(3, 2, 2, 12\)"),
         ({"mask": (3, 4, 2, 6)}, r"`mask` must have batch, height and width \(3, 2, 2\).*\(3, 4, 2, 6\)"),
         ({"mask": (1, 2, 2, 6)}, r"`mask` must have batch, height and width \(3, 2, 2\).*\(1, 2, 2, 6\)"),
-        ({"bias": (4,)}, r"`bias` must have shape \(6,\), one value a filter; received \(4,\)"),
+        ({"bias": (4,)}, r"`bias` must have shape \(6,\), one value a filter; received shape \(4,\)"),
         ({"bias": ()}, r"`bias` must have shape \(6,\)"),
         # strides, dilation, padding
         ({"strides": 0}, r"`strides` must be a positive int or a pair \(y, x\).*received 0"),
@@ -71,7 +83,7 @@ def test_the_call_that_the_others_spoil_is_a_good_one():
         ({"strides": 1.5}, r"`strides` must be.*received 1\.5"),
         ({"dilation_rate": (1, -2)}, r"`dilation_rate` must be.*received \(1, -2\)"),
         ({"padding": "full"}, r"`padding` must be \"valid\", \"same\", an int >= 0.*received 'full'"),
-        ({"padding": -1}, r"`padding` must be.*received \(\(-1, -1\), \(-1, -1\)\)"),
+        ({"padding": -1}, r"`padding` must be.*received -1\. To cut"),
         ({"padding": (1, 2)}, r"`padding` must be.*\(\(top, bottom\), \(left, right\)\); received \(1, 2\)"),
         ({"padding": ((1, 0), (0, -2))}, r"`padding` must be.*received \(\(1, 0\), \(0, -2\)\)"),
         ({"padding": ((1, 0), (0, 1.5))}, r"`padding` must be.*received \(\(1, 0\), \(0, 1\.5\)\)"),

@@ -158,16 +158,18 @@ EVERY_ARGUMENT = {
     "kernel_size": KERNEL_SIZE,
     "strides": (2, 1),
     "padding": ((1, 0), (0, 2)),
-    "dilation_rate": (1, 1),
+    "dilation_rate": (1, 2),
     "groups": 2,
     "offset_groups": 4,
     "modulated": True,
+    "offset_lr_multiplier": 0.1,
     "activation": "tanh",
     "use_bias": True,
     "kernel_initializer": "he_normal",
     "bias_initializer": "ones",
     "kernel_regularizer": keras.regularizers.L2(0.5),
     "bias_regularizer": "l1",
+    "activity_regularizer": "l2",
     "kernel_constraint": keras.constraints.MaxNorm(2.0),
     "bias_constraint": "non_neg",
     "name": "looks",
@@ -180,11 +182,14 @@ def test_the_config_is_plain_and_brings_back_every_argument():
     assert set(EVERY_ARGUMENT) <= set(config)
     again = DeformableConv2D.from_config(json.loads(json.dumps(config)))
     assert json.dumps(again.get_config()) == json.dumps(config)
-    for name in ("filters", "kernel_size", "strides", "groups", "offset_groups", "modulated", "use_bias", "name"):
+    for name in ("filters", "kernel_size", "strides", "dilation_rate", "groups", "use_bias", "name"):
         assert getattr(again, name) == EVERY_ARGUMENT[name], name
+    for name in ("offset_groups", "modulated", "offset_lr_multiplier"):
+        assert getattr(again, name) == EVERY_ARGUMENT[name], name
+    assert again.activity_regularizer.l2 == 0.01
     assert again.activation is keras.activations.tanh
     assert again.kernel_regularizer.l2 == 0.5
-    assert again.compute_output_shape(SHAPE) == (BATCH, 2, 5, FILTERS)
+    assert again.compute_output_shape(SHAPE) == (BATCH, 2, 4, FILTERS)
     dilated = DeformableConv2D(FILTERS, 3, dilation_rate=(1, 2), trainable=False)
     again = DeformableConv2D.from_config(dilated.get_config())
     assert (again.dilation_rate, again.trainable) == ((1, 2), False)
@@ -207,6 +212,17 @@ def test_a_saved_model_loads_without_being_told_of_the_layer(rng, tmp_path, padd
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(*map(convert_to_numpy, (loaded(inputs), model(inputs))))
+
+
+def test_a_saved_model_of_tensorflow_serves_without_the_package(tf, rng, tmp_path):
+    layer = scattered(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, strides=(2, 1), modulated=True), SHAPE)
+    unknown = keras.Input((None, None, CHANNELS))
+    model = keras.Model(unknown, layer(unknown))
+    model.export(tmp_path / "served", verbose=False)
+    served = tf.saved_model.load(tmp_path / "served")
+    for shape in (SHAPE, (2, 6, 9, CHANNELS)):
+        inputs = images(rng, shape=shape)
+        np.testing.assert_allclose(served.serve(inputs), model(inputs), atol=1e-6)
 
 
 @pytest.mark.parametrize("padding", ["same", ((1, 0), (0, 2))], ids=str)
