@@ -147,11 +147,17 @@ def _data(options):
 
 
 def _info(options):
+    import keras
+
+    from deformconv.engines import cpu
     from deformconv.study import experiment
 
     for name, version in experiment.versions().items():
         print(f"{name:12} {version}")
     print(f"{'hardware':12} {experiment.hardware()}")
+    print(f"{'engine':12} {keras.backend.backend()}")
+    if keras.backend.backend() == "tensorflow":
+        print(f"{'CPU kernels':12} {cpu.status()}")
     return 0
 
 

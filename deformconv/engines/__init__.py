@@ -1,60 +1,98 @@
-"""The hot primitive, `sample`, once per engine.
+"""The two primitives, once per engine.
 
-    sample(images, coords)    # (b, h, w, c), (b, n, 2) -> (b, n, c)
+    sample(images, coords)                       # (b, h, w, c), (b, n, 2) -> (b, n, c)
+    convolve(inputs, offsets, kernel, *, ...)    # the deformable convolution of checked arguments
 
-Values of each image at `n` points, bilinear, zero outside, with the gradients that `reference` defines.
-Engines know nothing of the rest of the package; everything above them calls this one function.
+Values of images between the pixels: bilinear, zero outside, with the gradients that `reference` defines.
+Engines know nothing of the rest of the package; everything above them calls these two.
 """
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 
 import keras
 
-from deformconv.engines import portable
+from deformconv.engines import columns, portable
 
-# Not None while a model is recorded for another runtime: called in place of the whole deformable convolution.
+# Not None while a model is recorded for another runtime: called in place of `convolve`.
 _recorder = ContextVar("recorder", default=None)
+# True while a graph is to hold nothing but TensorFlow's own operations.
+_stock_only = ContextVar("stock_only", default=False)
 
 
 def sample(images, coords):
     """Values at points: `images` `(b, h, w, c)`, `coords` `(b, n, 2)` in `(y, x)` -> `(b, n, c)`."""
-    if _native_kernel_serves(images):
-        from deformconv.engines import tensorflow
+    return _engine(images)[0](images, coords)
 
-        return tensorflow.sample(images, coords)
-    return portable.sample(images, coords)
+
+def convolve(inputs, offsets, kernel, **options):
+    """The deformable convolution of checked arguments.
+
+    Args:
+        inputs, offsets, kernel: as `deform_conv2d` has them.
+        **options: `mask` and `bias`, tensors or None; `strides`, `dilation_rate`, the zeros before the inputs
+            `pads` and the output's `out_size`, pairs `(y, x)` of ints, the latter two of tensors where only the
+            running graph knows them; `groups` and `offset_groups`, ints.
+
+    Returns:
+        Tensor `(b, h', w', filters)`.
+    """
+    return (_recorder.get() or _engine(inputs)[1])(inputs, offsets, kernel, **options)
+
+
+def _engine(images):
+    """`sample` and `convolve` for these images, here and now."""
+    if has_native_kernel() and _recorder.get() is None and not _within_xla():
+        from deformconv.engines import cpu, tensorflow
+
+        if not _stock_only.get() and cpu.kernels():
+            from deformconv.engines.cpu import operators
+
+            return operators.sample, operators.convolve
+        # The stock kernel computes in float32 whatever it is given.
+        if keras.backend.standardize_dtype(images.dtype) != "float64":
+            return tensorflow.sample, partial(columns.convolve, tensorflow.sample)
+    return portable.sample, partial(columns.convolve, portable.sample)
 
 
 def has_native_kernel() -> bool:
-    """Whether `sample` has a native kernel, faster than what XLA makes of the portable engine."""
+    """Whether there is a kernel faster than what XLA makes of the portable engine."""
     return keras.backend.backend() == "tensorflow"
 
 
-def _native_kernel_serves(images):
-    if not has_native_kernel() or recorder() or keras.backend.standardize_dtype(images.dtype) == "float64":
-        return False
+def _within_xla():
+    """Inside `jit_compile=True`, which has none of the kernels. TensorFlow has no public name for the question."""
     import tensorflow as tf
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
-    # Inside `jit_compile=True`: XLA has no such kernel. TensorFlow has no public name for the question.
-    return not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
-
-
-def recorder():
-    """What stands in for the deformable convolution while a model is recorded, or None."""
-    return _recorder.get()
+    return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 @contextmanager
-def recording(function):
-    """Within: `deform_conv2d` gives its checked arguments to `function`, and `sample` is the portable one."""
-    token = _recorder.set(function)
+def _set(variable, value):
+    token = variable.set(value)
     try:
         yield
     finally:
-        _recorder.reset(token)
+        variable.reset(token)
+
+
+def recording(function):
+    """Within: `convolve` is `function`, and `sample` the portable one."""
+    return _set(_recorder, function)
+
+
+def stock_operations():
+    """Within: TensorFlow graphs are made of TensorFlow's own operations, for a SavedModel that is served without
+    this package.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((9, 7, 2)), DeformableConv2D(4, 3)])
+        >>> with stock_operations():
+        ...     model.export("served", verbose=False)  # doctest: +SKIP
+    """
+    return _set(_stock_only, True)
 
 
 @cache

@@ -27,7 +27,7 @@ def package(inputs, offsets, kernel, mask=None, bias=None, **options):
 IMPLEMENTATIONS = pytest.mark.parametrize(
     "implementation", [reference.deform_conv2d, package], ids=["reference", "package"]
 )
-# On TensorFlow float32 runs the native kernel, float64 the portable engine.
+# Where TensorFlow's kernels are not compiled, float32 runs its own one, float64 the portable engine.
 DTYPES = pytest.mark.parametrize("dtype, tolerance", [("float32", 2e-5), ("float64", 1e-12)])
 
 
@@ -377,7 +377,6 @@ def test_on_the_grid_the_offset_derivative_is_the_right_hand_difference(
 @GROUPINGS
 @pytest.mark.parametrize("kind", ["off the grid", "on the grid", "zero"])
 def test_float32_gradients_are_the_float64_ones(rng, gradients, offset_groups, groups, kind):
-    """On TensorFlow that is also to say: the native kernel's are the portable engine's."""
     given = arrays(rng, "float32", "same", offset_groups, groups)
     shape = given["offsets"].shape
     offsets = {"off the grid": off_the_grid(rng, shape), "on the grid": rng.integers(-3, 4, size=shape)}

@@ -12,9 +12,14 @@ from deformconv.engines import portable
 HEIGHT, WIDTH = 5, 4
 SAMPLE = {"portable": as_used(portable.sample)}
 if keras.backend.backend() == "tensorflow":
-    from deformconv.engines import tensorflow as native
+    from deformconv.engines import cpu
+    from deformconv.engines import tensorflow as stock
 
-    SAMPLE["native"] = native.sample
+    SAMPLE["stock"] = stock.sample
+    if cpu.kernels():
+        from deformconv.engines.cpu import operators as compiled
+
+        SAMPLE["compiled"] = compiled.sample
 ENGINES = pytest.mark.parametrize("sample", SAMPLE.values(), ids=SAMPLE)
 
 
@@ -44,13 +49,14 @@ def test_values_are_those_of_the_reference(rng, sample, kind, size):
     np.testing.assert_allclose(values, reference.bilinear_sample(images, coords), atol=1e-5)
 
 
+@pytest.mark.parametrize("native", [name for name in SAMPLE if name != "portable"])
 @KINDS
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (1, WIDTH), (HEIGHT, 1)])
-def test_the_native_gradients_are_the_portable_ones(tf, rng, gradients, kind, size):
+def test_the_native_gradients_are_the_portable_ones(tf, rng, gradients, native, kind, size):
     images = rng.normal(size=(3, *size, 2)).astype("float32")
     coords = points(rng, kind).astype("float32")
     upstream = rng.normal(size=(3, coords.shape[1], 2))
-    of_native = gradients(native.sample, upstream, images, coords)
+    of_native = gradients(SAMPLE[native], upstream, images, coords)
     of_portable = gradients(portable.sample, upstream, images, coords)
     for got, expected in zip(of_native, of_portable, strict=True):
         assert np.isfinite(got).all()
@@ -145,10 +151,14 @@ def test_float64_is_computed_in_float64(rng):
     np.testing.assert_allclose(values, reference.bilinear_sample(images, coords), atol=1e-13)
 
 
-def test_float32_is_computed_by_the_native_kernel(tf, rng, monkeypatch):
+def test_float32_is_computed_by_tensorflows_own_kernel_where_there_is_no_compiled_one(tf, rng, monkeypatch):
     images, coords = rng.normal(size=(3, HEIGHT, WIDTH, 2)), points(rng, "off the grid", 20)
-    monkeypatch.setattr(native, "sample", lambda *_: "native")
-    assert engines.sample(tf.constant(images, tf.float32), tf.constant(coords, tf.float32)) == "native"
+    monkeypatch.setattr(stock, "sample", lambda *_: "stock")
+    with engines.stock_operations():
+        assert engines.sample(tf.constant(images, tf.float32), tf.constant(coords, tf.float32)) == "stock"
+        assert engines.sample(tf.constant(images), tf.constant(coords)).dtype == "float64"
+    monkeypatch.setattr(cpu, "kernels", lambda: None)
+    assert engines.sample(tf.constant(images, tf.float32), tf.constant(coords, tf.float32)) == "stock"
     assert engines.has_native_kernel()
 
 

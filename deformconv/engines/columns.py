@@ -1,0 +1,81 @@
+"""`convolve` in two steps: the values under every tap, side by side, then one matrix product. Any engine."""
+
+from keras import ops
+
+
+def convolve(
+    sample,
+    inputs,
+    offsets,
+    kernel,
+    *,
+    mask,
+    bias,
+    strides,
+    pads,
+    out_size,
+    dilation_rate,
+    groups,
+    offset_groups,
+):
+    """The deformable convolution of checked arguments, as `engines.convolve`; `sample` reads between the pixels."""
+    batch, channels = ops.shape(inputs)[0], inputs.shape[-1]
+    kernel_size, filters = tuple(kernel.shape[:2]), kernel.shape[3]
+    taps = kernel_size[0] * kernel_size[1]
+    rest = ops.convert_to_tensor(_tap_positions(out_size, pads, kernel_size, strides, dilation_rate, offsets.dtype))
+    coords = ops.reshape(offsets, (batch, *out_size, offset_groups, taps, 2)) + rest[:, :, None]
+    columns = _sample_groups(sample, inputs, coords, out_size, offset_groups, taps)
+    if mask is not None:
+        # (b, h', w', og * k) -> one factor per tap and offset group, shared by the group's channels
+        weights = ops.reshape(mask, (batch, *out_size, offset_groups, taps))
+        weights = ops.transpose(weights, (0, 1, 2, 4, 3))[..., None]
+        grouped = (batch, *out_size, taps, offset_groups, channels // offset_groups)
+        columns = ops.reshape(columns, grouped) * weights
+    outputs = _multiply(columns, kernel, groups, taps, channels)
+    outputs = ops.reshape(outputs, (batch, *out_size, filters))
+    return outputs if bias is None else outputs + bias
+
+
+def _tap_positions(out_size, pads, kernel_size, strides, dilation_rate, dtype):
+    """Where each tap of each output pixel looks at zero offset: `(h', w', kh * kw, 2)`."""
+    tap_rows, tap_columns = ops.meshgrid(
+        ops.arange(kernel_size[0], dtype=dtype) * dilation_rate[0],
+        ops.arange(kernel_size[1], dtype=dtype) * dilation_rate[1],
+        indexing="ij",
+    )
+    rows, columns = (
+        ops.arange(size, dtype=dtype) * stride - ops.cast(pad, dtype)
+        for size, stride, pad in zip(out_size, strides, pads, strict=True)
+    )
+    y = rows[:, None, None] + ops.reshape(tap_rows, (-1,))
+    x = columns[None, :, None] + ops.reshape(tap_columns, (-1,))
+    return ops.stack([y + ops.zeros_like(x), x + ops.zeros_like(y)], axis=-1)
+
+
+def _sample_groups(sample, inputs, coords, out_size, offset_groups, taps):
+    """The value under each tap: `(b, h', w', taps, channels)`. `coords`: `(b, h', w', offset_groups, taps, 2)`."""
+    batch, height, width, channels = ops.shape(inputs)
+    points = out_size[0] * out_size[1] * taps  # not -1 below: PyTorch cannot tell it from an empty batch
+    if offset_groups == 1:
+        return sample(inputs, ops.reshape(coords, (batch, points, 2)))
+    # Each offset group is an image of its own: its channels, its points.
+    share = channels // offset_groups
+    images = ops.reshape(inputs, (batch, height, width, offset_groups, share))
+    images = ops.reshape(ops.transpose(images, (0, 3, 1, 2, 4)), (batch * offset_groups, height, width, share))
+    coords = ops.transpose(coords, (0, 3, 1, 2, 4, 5))
+    columns = sample(images, ops.reshape(coords, (batch * offset_groups, points, 2)))
+    columns = ops.reshape(columns, (batch, offset_groups, *out_size, taps, share))
+    return ops.transpose(columns, (0, 2, 3, 4, 1, 5))
+
+
+def _multiply(columns, kernel, groups, taps, channels):
+    """Sum over taps and channels: one matrix product a group. Returns `(b * h' * w', filters)`."""
+    seen, filters = kernel.shape[2:]
+    if groups == 1:
+        # Not `ops.matmul`, which on PyTorch computes float64 in float32.
+        return ops.reshape(columns, (-1, taps * channels)) @ ops.reshape(kernel, (taps * channels, filters))
+    if groups == channels == filters:  # depthwise: nothing to multiply, only to weigh and add
+        return ops.sum(ops.reshape(columns, (-1, taps, channels)) * ops.reshape(kernel, (taps, channels)), axis=1)
+    columns = ops.reshape(columns, (-1, taps, groups, seen))
+    kernel = ops.reshape(kernel, (taps, seen, groups, filters // groups))
+    return ops.reshape(ops.einsum("nkgc,kcgf->ngf", columns, kernel), (-1, filters))

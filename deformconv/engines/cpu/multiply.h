@@ -1,0 +1,92 @@
+// A matrix product for operands that are in the cache already: no packing, sums held in registers.
+//
+// A library would first copy both operands into an order of its own. Here the left one was made a moment ago, for
+// this product alone, and a few rows of it are needed at a time; copying it would cost as much as making it.
+
+#ifndef DEFORMCONV_MULTIPLY_H_
+#define DEFORMCONV_MULTIPLY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <vector>
+
+namespace deformconv {
+
+// Memory that starts where a cache line does: a vector that straddles two of them takes twice as long to load.
+template <typename T>
+struct CacheLines {
+  using value_type = T;
+  static constexpr std::align_val_t kLine{64};
+  CacheLines() = default;
+  template <typename U>
+  CacheLines(const CacheLines<U>&) {}
+  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), kLine)); }
+  void deallocate(T* memory, size_t) { ::operator delete(memory, kLine); }
+  bool operator==(const CacheLines&) const { return true; }
+  bool operator!=(const CacheLines&) const { return false; }
+};
+template <typename T>
+using Buffer = std::vector<T, CacheLines<T>>;
+
+// A tile of sums fills three quarters of the vector registers; what is left holds the operands.
+#if defined(__AVX512F__)
+constexpr int kTileBytes = 4 * 64;
+#elif defined(__AVX__)
+constexpr int kTileBytes = 2 * 32;
+#else
+constexpr int kTileBytes = 2 * 16;
+#endif
+constexpr int kTileRows = 6;
+
+enum class Left { kAsIs, kTransposed };
+enum class Into { kNew, kSum };
+
+// c (ROWS, COLUMNS) = a (ROWS, depth) * b (depth, COLUMNS); `*_row` is the distance from one row to the next.
+// A transposed `a` lies in memory as (depth, ROWS). Into::kSum adds to what is in c.
+template <Left LEFT, Into INTO, int ROWS, int COLUMNS, typename T>
+void MultiplyTile(const T* a, int64_t a_row, const T* b, int64_t b_row, int64_t depth, T* c, int64_t c_row) {
+  T sum[ROWS][COLUMNS] = {};
+  for (int64_t k = 0; k < depth; ++k) {
+    for (int i = 0; i < ROWS; ++i) {
+      const T factor = LEFT == Left::kAsIs ? a[i * a_row + k] : a[k * a_row + i];
+#pragma omp simd
+      for (int j = 0; j < COLUMNS; ++j) sum[i][j] += factor * b[k * b_row + j];
+    }
+  }
+  for (int i = 0; i < ROWS; ++i) {
+#pragma omp simd
+    for (int j = 0; j < COLUMNS; ++j) c[i * c_row + j] = INTO == Into::kSum ? c[i * c_row + j] + sum[i][j] : sum[i][j];
+  }
+}
+
+// The same for all rows and a tile's columns.
+template <Left LEFT, Into INTO, int COLUMNS, typename T>
+void MultiplyColumns(const T* a, int64_t a_row, const T* b, int64_t b_row, int64_t depth, T* c, int64_t c_row,
+                     int64_t rows) {
+  const int64_t next = LEFT == Left::kAsIs ? a_row : 1;
+  int64_t i = 0;
+  for (; i + kTileRows <= rows; i += kTileRows) {
+    MultiplyTile<LEFT, INTO, kTileRows, COLUMNS>(a + i * next, a_row, b, b_row, depth, c + i * c_row, c_row);
+  }
+  for (; i < rows; ++i) MultiplyTile<LEFT, INTO, 1, COLUMNS>(a + i * next, a_row, b, b_row, depth, c + i * c_row, c_row);
+}
+
+// c (rows, columns) = a (rows, depth) * b (depth, columns).
+template <Left LEFT, Into INTO, typename T>
+void Multiply(const T* a, int64_t a_row, const T* b, int64_t b_row, T* c, int64_t c_row, int64_t rows, int64_t depth,
+              int64_t columns) {
+  constexpr int kWide = kTileBytes / sizeof(T), kNarrow = kWide / 4;
+  int64_t j = 0;
+  for (; j + kWide <= columns; j += kWide) {
+    MultiplyColumns<LEFT, INTO, kWide>(a, a_row, b + j, b_row, depth, c + j, c_row, rows);
+  }
+  for (; j + kNarrow <= columns; j += kNarrow) {
+    MultiplyColumns<LEFT, INTO, kNarrow>(a, a_row, b + j, b_row, depth, c + j, c_row, rows);
+  }
+  for (; j < columns; ++j) MultiplyColumns<LEFT, INTO, 1>(a, a_row, b + j, b_row, depth, c + j, c_row, rows);
+}
+
+}  // namespace deformconv
+
+#endif  // DEFORMCONV_MULTIPLY_H_
