@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from deformconv import cli
+from deformconv.engines import cpu
 from deformconv.study import experiment, published, training
 
 REPRODUCE = ["reproduce", "--budget", "quick", "--dataset", "digits"]
@@ -138,8 +139,9 @@ def test_an_interruption_says_how_to_go_on(capsys, tiny_quick, monkeypatch):
 
 def test_info_tells_versions_and_hardware(capsys):
     assert cli.main(["info"]) == 0
-    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert told == {**experiment.versions(), "hardware": experiment.hardware()}
+    told = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    of_kernels = {"engine": "tensorflow", "CPU kernels": cpu.status()}
+    assert told == {**experiment.versions(), "hardware": experiment.hardware(), **of_kernels}
     assert told.keys() >= {"python", "deformconv", "keras", "numpy"}
 
 
