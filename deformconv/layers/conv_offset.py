@@ -121,7 +121,7 @@ def ceil_sample(images, coords):
     first_cell = ops.arange(batch, dtype="int32")[:, None, None] * (height * width)
     cell = first_cell + ops.cast(top, "int32") * width + ops.cast(left, "int32")
     # The reshape is for an empty batch alone, whose shape JAX loses.
-    values = ops.reshape(ops.take(cells, cell, axis=0), (batch, height, width, 4))
+    values = ops.reshape(ops.take(cells, cell, axis=0), (*ops.shape(cell), 4))
 
     # ceil is floor + 1, except on the grid, where it is floor: this is the trap.
     top_left, bottom_left = values[..., 0], values[..., 2]

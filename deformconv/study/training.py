@@ -25,6 +25,7 @@ def fit(
     interpolation="bilinear",
     steps_per_call=1,
     description=None,
+    callbacks=(),
 ) -> dict:
     """Trains a classifier in place: Adam, its learning rate falling to zero along a cosine.
 
@@ -39,6 +40,7 @@ def fit(
         interpolation: of the scaling, `"bilinear"` or `"nearest"`.
         steps_per_call: optimizer steps for each call from Python; more keeps a GPU busier.
         description: text in front of the progress bar; None shows no bar.
+        callbacks: further `keras.callbacks.Callback`s.
 
     Returns:
         The last losses and accuracies, averaged over the training: `{"loss": ..., "accuracy": ...}`.
@@ -71,7 +73,7 @@ def fit(
         batch_size=batch_size,
         shuffle=False,
         verbose=0,
-        callbacks=[Progress(steps, description)] if description else None,
+        callbacks=[*callbacks, *([Progress(steps, description)] if description else [])],
     )
     return {name: float(values[-1]) for name, values in history.history.items()}
 

@@ -11,6 +11,7 @@ from deformconv.course.figures.sampling import (
     slope_profile,
     two_gradients,
 )
+from deformconv.course.figures.speed import growth, speed
 from deformconv.course.figures.study import accuracy_against_zoom, sampling_points, save_animation, trace_points
 from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 from deformconv.course.figures.taps import (
@@ -42,6 +43,8 @@ __all__ = [
     "tap_explorer",
     "tap_paths",
     "taps_on_image",
+    "growth",
+    "speed",
     "accuracy_against_zoom",
     "sampling_points",
     "save_animation",

@@ -1,0 +1,59 @@
+"""One contender in a process of its own: `python -m deformconv.bench.worker CONTENDER`, a JSON object a line.
+
+It is told a case, answers when it is ready, then runs and times what it is asked for, and nothing in between.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+import numpy as np
+
+
+def main():
+    name = sys.argv[1]
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print goes to stderr: stdout is for answers alone
+
+    def answer(**fields):
+        print(json.dumps(fields), file=answers, flush=True)
+
+    try:
+        from deformconv.bench import cases, contenders
+
+        asked = json.loads(sys.stdin.readline())
+        case = cases.Case(**asked["case"])
+        given = cases.tensors(case, asked["seed"])
+        empty = _peak_memory()
+        forward, backward = contenders.CONTENDERS[name][0](case, given)
+        np.save(asked["outputs"], forward())
+        after_forward = _peak_memory()
+        calls = {"forward": forward, "backward": backward if asked["backward"] else None}
+        if calls["backward"]:
+            calls["backward"]()
+        memory = {"forward": after_forward - empty, "backward": _peak_memory() - empty}
+        can = [direction for direction, call in calls.items() if call]
+        answer(ready=True, can=can, memory={direction: memory[direction] for direction in can})
+        for line in sys.stdin:
+            asked = json.loads(line)
+            call = calls[asked["direction"]]
+            seconds = []
+            for _ in range(asked["calls"]):
+                start = time.perf_counter()
+                call()
+                seconds.append(time.perf_counter() - start)
+            answer(seconds=seconds)
+    except Exception as error:  # told to the process that compares, which goes on without this contender
+        answer(ready=False, why=f"{type(error).__name__}: {error}"[:500])
+
+
+def _peak_memory():
+    """Megabytes, of this process so far: libraries and tensors of the case included, so differences are what counts."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Drawings of the benchmark: how many times a convolution each contender takes."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from deformconv.course.figures.style import BLUE, GREEN, style
+
+
+def speed(results, cases, direction="forward"):
+    """Time of each contender over Conv2D's, a panel for each case, on a logarithmic axis; ours in green."""
+    timed = [r for r in results if r.get("direction") == direction and r["case"] in cases]
+    with style():
+        figure, axes = plt.subplots(1, len(cases), figsize=(3.1 * len(cases), 3.6), sharex=True, squeeze=False)
+        for ax, case in zip(axes[0], cases, strict=True):
+            own = {r["contender"]: r["median"] for r in timed if r["case"] == case}
+            yardstick = own.pop("conv2d")
+            names = sorted(own, key=own.get, reverse=True)
+            ratios = [own[name] / yardstick for name in names]
+            ours = [name.split(",")[0] in ("tensorflow", "jax", "torch") for name in names]
+            ax.barh(names, ratios, color=[GREEN if one else BLUE for one in ours], height=0.7)
+            for place, ratio in enumerate(ratios):
+                ax.text(ratio * 1.1, place, f"{ratio:.3g}", va="center", fontsize=9)
+            ax.axvline(1, color="0.3", linewidth=1, linestyle=":")
+            ax.set(xscale="log", title=case, xlabel="times Conv2D")
+            ax.set_xlim(0.8, max(10, 4 * max(r["median"] for r in timed) / yardstick))
+    return figure
+
+
+def growth(results, direction="forward"):
+    """Time against batch, size and channels, one panel each, Conv2D beside the contenders."""
+    timed = [r for r in results if r.get("direction") == direction]
+    with style():
+        figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4), sharey=True)
+        for ax, what in zip(axes, ("batch", "size", "channels"), strict=True):
+            of_what = [r for r in timed if r["case"].startswith(f"{what} ")]
+            for contender in dict.fromkeys(r["contender"] for r in of_what):
+                points = sorted(
+                    (int(r["case"].split()[1]), r["median"]) for r in of_what if r["contender"] == contender
+                )
+                ax.plot(*np.transpose(points), marker="o", markersize=4, label=contender)
+            ax.set(xscale="log", yscale="log", xlabel=what)
+        axes[0].set_ylabel("milliseconds")
+        axes[2].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
