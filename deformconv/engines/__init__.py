@@ -84,8 +84,7 @@ def recording(function):
 
 
 def stock_operations():
-    """Within: TensorFlow graphs are made of TensorFlow's own operations, for a SavedModel that is served without
-    this package.
+    """A context in which TensorFlow graphs are made of TensorFlow's own operations alone.
 
     Example:
         >>> model = keras.Sequential([keras.Input((9, 7, 2)), DeformableConv2D(4, 3)])

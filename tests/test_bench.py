@@ -1,0 +1,99 @@
+"""The benchmark: every contender that is installed here runs and agrees; what is told of those that do not."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from deformconv import cli
+from deformconv.bench import cases, contenders, race, report
+
+TINY = cases.SMOKE[1]
+
+
+def test_every_installed_contender_runs_and_agrees(tmp_path, capsys):
+    """The smoke version of the benchmark: one round of tiny cases; times are measured and never judged."""
+    path = tmp_path / "bench.json"
+    assert cli.main(["bench", "--cases", "smoke", "--rounds", "1", "--threads", "1", "--out", str(path)]) == 0
+    written = json.loads(path.read_text())
+    assert not [result for result in written["results"] if "failed" in result]
+    installed = set(race.installed())
+    assert {"conv2d", "tensorflow", "tensorflow, stock", "tensorflow, XLA", "onnxruntime"} <= installed
+    for case in cases.SMOKE:
+        own = [result for result in written["results"] if result["case"] == case.name]
+        assert {result["contender"] for result in own if result["direction"] == "forward"} == installed
+        both_ways = {result["contender"] for result in own if result["direction"] == "backward"}
+        assert both_ways == installed - {"onnxruntime", "openvino", "ncnn"}
+        assert all(0 < result["low"] <= result["median"] <= result["high"] for result in own)
+    assert written["threads"] == 1 and written["command"].startswith("deformconv bench")
+    assert {"tensorflow", "onnxruntime", "python"} <= written["versions"].keys()
+    assert "| tensorflow |" in capsys.readouterr().out
+
+
+def test_a_contender_that_computes_something_else_is_not_timed():
+    made = {"tensorflow": np.zeros((1, 2)), "openvino": np.full((1, 2), 0.01), "ncnn": np.zeros((2, 1))}
+    made |= {"conv2d": np.ones((1, 2)), "jax": np.full((1, 2), np.nan)}
+    wrong = race._disagreeing(made)
+    assert wrong.keys() == {"openvino", "ncnn", "jax"}
+    assert "differ from those of 'tensorflow' by 0.01" in wrong["openvino"]
+    assert "shape (2, 1), not (1, 2)" in wrong["ncnn"]
+
+
+def test_a_contender_that_fails_is_named_with_its_reason(monkeypatch):
+    monkeypatch.setitem(contenders.CONTENDERS, "nobody", (None, "json", {}))  # unknown in the worker's process
+    results = race.run(TINY, ["onnxruntime", "nobody"], threads=1, rounds=1)
+    (failed,) = (result for result in results if "failed" in result)
+    assert failed["contender"] == "nobody" and "KeyError" in failed["failed"]
+    assert any(result["contender"] == "onnxruntime" for result in results if "median" in result)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs PyTorch")
+def test_the_other_engines_are_contenders_too():
+    assert {"jax", "torch"} <= set(race.installed())
+
+
+def test_the_table_gives_times_and_ratios_and_names_what_was_not_timed():
+    def result(contender, median, direction="forward"):
+        return {"case": "a", "contender": contender, "direction": direction, "median": median}
+
+    text = report.table(
+        [result("conv2d", 2.0), result("torch", 5.0), {"case": "a", "contender": "ncnn", "failed": "it died"}]
+    )
+    assert "| conv2d | 2.0 (1.00) |" in text and "| torch | 5.0 (2.50) |" in text
+    assert "- ncnn, a: it died" in text and "backward" not in text
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "bench.json"
+    report.write(path, {"a": 1})
+    with pytest.raises(TypeError):
+        report.write(path, {"a": {1, 2}})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--cases", "huge"], "--cases must be one of main, digits, large, growth, smoke, all; received 'huge'"),
+        (["--contenders", "mxnet"], "--contenders must be one of conv2d, tensorflow,"),
+        (["--threads", "0"], "--threads must be between 1 and"),
+        (["--rounds", "0"], "--rounds must be at least 1; received 0"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_the_choices(capsys, arguments, words):
+    assert cli.main(["bench", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_training_steps_are_timed_for_both_networks(monkeypatch):
+    from deformconv.bench import training
+
+    monkeypatch.setattr(training, "BATCH", 4)
+    monkeypatch.setattr(training, "STEPS", 2)
+    plain, deformable = training.run(rounds=1)
+    assert plain["network"].startswith("plain") and deformable["network"].startswith("deformable")
+    for result in (plain, deformable):
+        assert 0 < result["low"] <= result["median"] <= result["high"]
+        assert result["images_per_second"] > 0 and result["cores_busy"] > 0
+    assert "times plain" in report.training_table([plain, deformable])
