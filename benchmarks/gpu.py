@@ -4,7 +4,7 @@
     python benchmarks/gpu.py --smoke             # tiny sizes on the CPU: does the benchmark itself work?
 
 This file: the command, and the process that lets the contenders take turns. Each contender is a process of its own,
-for Keras takes one engine a process (`gpu_worker.py`). `gpu_report.py`: what is measured, what is made of it.
+for Keras takes one engine a process (`gpu_worker.py`, `gpu_torch.py`, `gpu_jax.py`). `gpu_report.py`: what is measured, what is made of it.
 """
 
 import argparse
@@ -261,9 +261,9 @@ def _measure(workers, precision, case, direction, options, folder):
             except WorkerError:
                 continue
 
-    def each(question, sizes=None, parallel=False):
-        """Asks all who have not failed, one after the other unless `parallel`; who fails is out of this case."""
-        live = [name for name in names if "error" not in rows[name]]
+    def each(question, sizes=None, parallel=False, of=names):
+        """Asks those who have not failed, one after the other unless `parallel`; who fails is out of this case."""
+        live = [name for name in of if "error" not in rows[name]]
         asked = [name for name in live if parallel and _tried(rows[name], lambda n=name: workers[n].tell(**question))]
         for name in live:
             if not parallel:
@@ -274,11 +274,15 @@ def _measure(workers, precision, case, direction, options, folder):
             if answer:
                 yield name, answer
 
-    parallel = report.corner_bytes(case) < SIDE_BY_SIDE_BYTES
-    for name, answer in each({"do": "prepare", **task}, parallel=parallel):
-        rows[name] |= {key: value for key, value in answer.items() if key != "file"}
-        reference, file = references.get(report.CONTENDERS[name]["family"], (None, None))
-        rows[name] |= _check(precision, answer["file"], reference, file)
+    # Compilers may work side by side, but a convolution chooses its algorithm by timing it: alone on the device.
+    alone = [name for name in names if report.CONTENDERS[name]["family"] == "convolution"]
+    others = [name for name in names if name not in alone]
+    side_by_side = report.corner_bytes(case) < SIDE_BY_SIDE_BYTES
+    for group, parallel in ((alone, False), (others, side_by_side)):
+        for name, answer in each({"do": "prepare", **task}, parallel=parallel, of=group):
+            rows[name] |= {key: value for key, value in answer.items() if key != "file"}
+            reference, file = references.get(report.CONTENDERS[name]["family"], (None, None))
+            rows[name] |= _check(precision, answer["file"], reference, file)
     for name, answer in each({"do": "calibrate", "round_seconds": options.round_seconds}):
         rows[name] |= answer
     turns = {name: [] for name in names}

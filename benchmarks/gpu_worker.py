@@ -4,7 +4,6 @@ prepare: build, run once, write a sample of the results for the parent to check;
 and their memory; round: the seconds of one call, over that many; reference: results in strict float32; drop.
 """
 
-import gc
 import json
 import os
 import statistics
@@ -13,6 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
+import gpu_report
 import numpy as np
 
 OFFSET_SCALE = 2  # pixels, standard deviation: neighbours, now and then outside the image
@@ -59,10 +59,12 @@ def _told(error):
 
 
 def _contender(name, device):
-    import gpu_report
-
     engine = gpu_report.CONTENDERS[name]["engine"]
-    contender = {"torch": Torch, "jax": Jax}[engine](name, device)
+    if engine == "torch":
+        from gpu_torch import Torch as Engine
+    else:
+        from gpu_jax import Jax as Engine
+    contender = Engine(name, device)
     if name.startswith("deformconv"):
         import keras
 
@@ -184,246 +186,3 @@ class Contender:
 
     def _release(self):
         """Leaves unused memory to the others."""
-
-
-class Torch(Contender):
-    def _connect(self, device):
-        import torch
-
-        if device == "gpu" and not torch.cuda.is_available():
-            raise RuntimeError(f"PyTorch {torch.__version__} sees no GPU")
-        self.device = torch.device("cuda" if device == "gpu" else "cpu")
-        self.device_name = torch.cuda.get_device_name() if device == "gpu" else "cpu"
-        if self.kind == "torchvision":
-            import torchvision
-            from torchvision.ops import deform_conv2d
-
-            try:  # it imports where its compiled half does not load
-                one = torch.ones(1, 1, 1, 1, device=self.device)
-                deform_conv2d(one, torch.zeros(1, 2, 1, 1, device=self.device), one)
-            except RuntimeError as error:
-                raise RuntimeError(f"torchvision {torchvision.__version__} has no such operator: {error}") from None
-
-    def versions(self):
-        import torch
-
-        return {"cuda (torch)": torch.version.cuda, "cudnn (torch)": torch.backends.cudnn.version()}
-
-    def drop(self):
-        self.call = None
-        gc.collect()
-        self._release()
-        return {}
-
-    def _release(self):
-        import torch
-
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _wait(self, results):
-        import torch
-
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    def _peak(self):
-        import torch
-
-        if self.device.type != "cuda":
-            return {"peak_bytes": None, "peak_from": None}
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        self._wait(self.call())
-        self._release()
-        return {"peak_bytes": torch.cuda.max_memory_allocated(), "peak_from": "torch.cuda.max_memory_allocated"}
-
-    def _numpy(self, name, result, at):
-        import torch
-
-        if not torch.isfinite(result).all():
-            raise ArithmeticError(f"{name}: not finite")
-        # back to Keras's layout
-        if self.kind in ("conv", "torchvision"):
-            result = result.permute(2, 3, 1, 0) if name == "gradient of kernel" else result.permute(0, 2, 3, 1)
-        flat = result.reshape(-1)
-        if at is not None:
-            flat = flat[torch.from_numpy(at).to(self.device)]
-        return flat.detach().float().cpu().numpy()
-
-    def _build(self, arrays, index, upstream, precision, rounded, backward):
-        import torch
-
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.benchmark = True
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-
-        def put(name, array):
-            tensor = torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-            if name == "offsets":  # they name a pixel and a fraction: never less than float32
-                return tensor
-            return (tensor.to(torch.bfloat16) if rounded == "bfloat16" else tensor).to(dtype)
-
-        tensors = {name: put(name, array) for name, array in arrays.items()}
-        above = put("upstream", upstream)
-        notes = {}
-        if self.kind == "conv":
-            tensors["inputs"] = tensors["inputs"].permute(0, 3, 1, 2)  # in memory still channels-last
-            tensors["kernel"] = tensors["kernel"].permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
-            above = above.permute(0, 3, 1, 2)
-
-            def function(inputs, kernel):
-                return torch.nn.functional.conv2d(inputs, kernel, padding=1)
-
-        elif self.kind == "torchvision":
-            from torchvision.ops import deform_conv2d
-
-            # Its own layout, channels first: turning the tensors around is not timed.
-            kernel = tensors.pop("kernel").permute(3, 2, 0, 1).contiguous()
-            tensors = {name: tensor.permute(0, 3, 1, 2).contiguous() for name, tensor in tensors.items()}
-            tensors = {"inputs": tensors.pop("inputs"), "offsets": tensors.pop("offsets"), "kernel": kernel, **tensors}
-            above = above.permute(0, 3, 1, 2).contiguous()
-
-            def function(inputs, offsets, kernel, mask=None):
-                return deform_conv2d(inputs, offsets, kernel, padding=1, mask=mask)
-
-        elif self.kind == "gather":
-            tensors["inputs"] = tensors["inputs"].reshape(-1, tensors["inputs"].shape[-1])
-            at = torch.from_numpy(index).to(self.device)
-            above = None
-            notes["bytes_read"] = notes["bytes_written"] = at.numel() * tensors["inputs"][0].nbytes
-
-            def function(inputs):
-                return torch.index_select(inputs, 0, at)
-
-        else:
-            from deformconv import deform_conv2d
-
-            def function(inputs, offsets, kernel, mask=None):
-                return deform_conv2d(inputs, offsets, kernel, mask=mask, padding=1)
-
-            if self.name.endswith("compile"):
-                torch._dynamo.reset()  # else its limit of recompilations would leave later cases uncompiled
-                torch._dynamo.utils.counters.clear()
-                function = torch.compile(function, dynamic=False)
-
-        arguments = list(tensors.values())
-        if above is None and backward:
-            above = torch.ones_like(function(*arguments))
-
-        def forward():
-            with torch.no_grad():
-                return {"outputs": function(*arguments)}
-
-        def both():
-            outputs = function(*arguments)
-            gradients = torch.autograd.grad(outputs, arguments, above)
-            named = {f"gradient of {name}": g for name, g in zip(tensors, gradients, strict=True)}
-            return {"outputs": outputs, **named}
-
-        for tensor in arguments:
-            tensor.requires_grad_(backward)
-        self.call = both if backward else forward
-        if self.name.endswith("compile"):
-            self.call()
-            notes["graphs"] = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-        return notes
-
-
-class Jax(Contender):
-    def _connect(self, device):
-        import jax
-
-        self.device = jax.devices()[0]
-        if device == "gpu" and self.device.platform not in ("gpu", "cuda"):
-            raise RuntimeError(f"JAX {jax.__version__} sees no GPU, only {self.device.platform}")
-        self.device_name = self.device.device_kind
-
-    def versions(self):
-        return {}
-
-    def drop(self):
-        import jax
-
-        self.call = None
-        gc.collect()
-        jax.clear_caches()
-        return {}
-
-    def _wait(self, results):
-        import jax
-
-        jax.block_until_ready(results)
-
-    def _peak(self):
-        # The device's own statistics (memory_stats) know only the highest peak since the process began.
-        return {"peak_bytes": self.planned_bytes, "peak_from": "XLA's plan: arguments, results, temporaries"}
-
-    def _numpy(self, name, result, at):
-        import jax.numpy as jnp
-
-        if not bool(jnp.isfinite(result).all()):
-            raise ArithmeticError(f"{name}: not finite")
-        flat = result.reshape(-1)
-        if at is not None:
-            flat = flat[at.astype("int32")]  # the largest case has fewer than 2^31 elements
-        return np.asarray(flat.astype("float32"))
-
-    def _build(self, arrays, index, upstream, precision, rounded, backward):
-        import jax
-        import jax.numpy as jnp
-
-        names = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
-        jax.config.update("jax_default_matmul_precision", names[precision])
-        dtype = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-
-        def put(name, array):
-            array = jax.device_put(array, self.device)
-            if name == "offsets":  # they name a pixel and a fraction: never less than float32
-                return array
-            return (array.astype(jnp.bfloat16) if rounded == "bfloat16" else array).astype(dtype)
-
-        tensors = {name: put(name, array) for name, array in arrays.items()}
-        above = put("upstream", upstream)
-        notes, at = {}, ()
-        if self.kind == "conv":
-
-            def function(inputs, kernel):
-                layout = ("NHWC", "HWIO", "NHWC")
-                return jax.lax.conv_general_dilated(inputs, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=layout)
-
-        elif self.kind == "gather":
-            tensors["inputs"] = tensors["inputs"].reshape(-1, tensors["inputs"].shape[-1])
-            at = (jax.device_put(index, self.device),)
-            above = None
-            notes["bytes_read"] = notes["bytes_written"] = index.size * tensors["inputs"][0].nbytes
-
-            def function(inputs, at):
-                return jnp.take(inputs, at, axis=0, mode="clip")  # JAX's own would check every index
-
-        else:
-            from deformconv import deform_conv2d
-
-            def function(inputs, offsets, kernel, mask=None):
-                return deform_conv2d(inputs, offsets, kernel, mask=mask, padding=1)
-
-        arguments = list(tensors.values())
-
-        def forward(above, at, *arguments):
-            return {"outputs": function(*arguments, *at)}
-
-        def both(above, at, *arguments):
-            outputs, pull_back = jax.vjp(lambda *a: function(*a, *at), *arguments)
-            gradients = pull_back(above)
-            named = {f"gradient of {name}": g for name, g in zip(tensors, gradients, strict=True)}
-            return {"outputs": outputs, **named}
-
-        if above is None and backward:
-            above = jnp.ones(jax.eval_shape(function, *arguments, *at).shape, dtype)
-        compiled = jax.jit(both if backward else forward)
-        above = above if backward else None
-        plan = compiled.lower(above, at, *arguments).compile().memory_analysis()
-        sizes = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
-        self.planned_bytes = sum(getattr(plan, size) for size in sizes) if plan else None
-        self.call = lambda: compiled(above, at, *arguments)
-        return notes

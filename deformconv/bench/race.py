@@ -37,8 +37,9 @@ def run(case, names, *, threads, rounds=9, seconds=0.4, backward=True, seed=0, p
 
     Returns:
         A list of results, one a contender and direction: `case`, `contender`, `direction`, `median`, `low` and `high`
-        (the quartiles), in milliseconds, `memory` in megabytes (what the process grew by) and `calls`; for one
-        that could not take part `contender` and `failed`, with the reason.
+        (the quartiles), in milliseconds, `calls`, the process's `peak` of memory in megabytes and `memory`, what it grew
+        by over the tensors that it was given; for one that could not take part `contender` and `failed`, with the
+        reason.
     """
     say = progress or (lambda text: None)
     results, ready = [], {}
@@ -80,7 +81,8 @@ def run(case, names, *, threads, rounds=9, seconds=0.4, backward=True, seed=0, p
                         "low": round(low, 3),
                         "high": round(high, 3),
                         "calls": len(of_calls),
-                        "memory": round(ready[name][1]["memory"][direction], 1),
+                        "peak": round(ready[name][1]["peaks"][direction]),
+                        "memory": round(ready[name][1]["peaks"][direction] - ready[name][1]["before"]),
                     }
                 )
     finally:

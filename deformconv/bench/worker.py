@@ -33,9 +33,9 @@ def main():
         calls = {"forward": forward, "backward": backward if asked["backward"] else None}
         if calls["backward"]:
             calls["backward"]()
-        memory = {"forward": after_forward - empty, "backward": _peak_memory() - empty}
+        peaks = {"forward": after_forward, "backward": _peak_memory()}
         can = [direction for direction, call in calls.items() if call]
-        answer(ready=True, can=can, memory={direction: memory[direction] for direction in can})
+        answer(ready=True, can=can, peaks={direction: peaks[direction] for direction in can}, before=empty)
         for line in sys.stdin:
             asked = json.loads(line)
             call = calls[asked["direction"]]
@@ -50,7 +50,7 @@ def main():
 
 
 def _peak_memory():
-    """Megabytes, of this process so far: libraries and tensors of the case included, so differences are what counts."""
+    """Megabytes, of this process so far, libraries and all."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
