@@ -4,7 +4,8 @@
     python benchmarks/gpu.py --smoke             # tiny sizes on the CPU: does the benchmark itself work?
 
 This file: the command, and the process that lets the contenders take turns. Each contender is a process of its own,
-for Keras takes one engine a process (`gpu_worker.py`, `gpu_torch.py`, `gpu_jax.py`). `gpu_report.py`: what is measured, what is made of it.
+for Keras takes one engine a process: `gpu_worker.py`, with `gpu_torch.py` and `gpu_jax.py`. `gpu_report.py`: what is
+measured, what is made of it.
 """
 
 import argparse
