@@ -80,7 +80,7 @@ def _parser():
         nargs="+",
         default=["main"],
         metavar="SET",
-        help="main (default), digits, large, growth, memory, smoke; or all, which is all but the last two",
+        help="main (default), digits, large, growth, smoke; or all, which is all but smoke",
     )
     bench.add_argument("--contenders", nargs="+", metavar="C", help="some only (default: all that are installed)")
     bench.add_argument("--threads", type=int, metavar="N", help="of each contender (default: all cores)")
@@ -203,7 +203,7 @@ def _bench_cases(options, threads, progress):
             raise ValueError(
                 f'--contenders: {name} is not installed; pip install "deformconv[bench]" brings the peers.'
             )
-    sets = [name for name in cases.SETS if name not in cases.ON_REQUEST] if "all" in options.cases else options.cases
+    sets = [name for name in cases.SETS if name != "smoke"] if "all" in options.cases else options.cases
     results = []
     for case in (case for name in sets for case in cases.SETS[name]):
         names = options.contenders or installed

@@ -77,7 +77,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     [
         (
             ["--cases", "huge"],
-            "--cases must be one of main, digits, large, growth, memory, smoke, all; received 'huge'",
+            "--cases must be one of main, digits, large, growth, smoke, all; received 'huge'",
         ),
         (["--contenders", "mxnet"], "--contenders must be one of conv2d, tensorflow,"),
         (["--threads", "0"], "--threads must be between 1 and"),

@@ -49,11 +49,8 @@ GROWTH = [
     *(_case(f"size {size}", 4, size, 64, 64) for size in (14, 28, 56, 112)),
     *(_case(f"channels {channels}", 4, 28, channels, channels) for channels in (16, 64, 256)),
 ]
-# Its column buffer, nine times the images, would take 8 GB.
-MEMORY = [_case("8 GB of columns", 1, 1864, 64, 16)]
 SMOKE = [Case("smoke", 2, 6, 5, 4, 3), Case("smoke, masked", 2, 6, 5, 4, 3, masked=True)]
-SETS = {"main": MAIN, "digits": DIGITS, "large": LARGE, "growth": GROWTH, "memory": MEMORY, "smoke": SMOKE}
-ON_REQUEST = ("memory", "smoke")  # not part of "all"
+SETS = {"main": MAIN, "digits": DIGITS, "large": LARGE, "growth": GROWTH, "smoke": SMOKE}
 
 
 def tensors(case, seed=0) -> dict[str, np.ndarray]:

@@ -37,7 +37,8 @@ def run(case, names, *, threads, rounds=9, seconds=0.4, backward=True, seed=0, p
 
     Returns:
         A list of results, one a contender and direction: `case`, `contender`, `direction`, `median`, `low` and `high`
-        (the quartiles), in milliseconds, `calls`, the process's `peak` of memory in megabytes and `memory`, what it grew
+        (the quartiles), in milliseconds, `calls`, the process's `peak` of memory in megabytes and `memory`, what it
+        grew
         by over the tensors that it was given; for one that could not take part `contender` and `failed`, with the
         reason.
     """

@@ -15,7 +15,7 @@ import keras
 
 from deformconv.engines import columns, portable
 
-# Not None while a model is recorded for another runtime: called in place of `convolve`.
+# Both are TensorFlow's alone. Not None while a model is recorded for another runtime: called in place of `convolve`.
 _recorder = ContextVar("recorder", default=None)
 # True while a graph is to hold nothing but TensorFlow's own operations.
 _stock_only = ContextVar("stock_only", default=False)
@@ -38,22 +38,27 @@ def convolve(inputs, offsets, kernel, **options):
     Returns:
         Tensor `(b, h', w', filters)`.
     """
-    return (_recorder.get() or _engine(inputs)[1])(inputs, offsets, kernel, **options)
+    return _engine(inputs)[1](inputs, offsets, kernel, **options)
 
 
 def _engine(images):
     """`sample` and `convolve` for these images, here and now."""
-    if has_native_kernel() and _recorder.get() is None and not _within_xla():
-        from deformconv.engines import cpu, tensorflow
+    portably = portable.sample, partial(columns.convolve, portable.sample)
+    if not has_native_kernel():
+        return portably
+    if recorder := _recorder.get():
+        return portable.sample, recorder
+    if _within_xla():
+        return portably
+    from deformconv.engines import cpu, tensorflow
 
-        if not _stock_only.get() and cpu.kernels():
-            from deformconv.engines.cpu import operators
+    if not _stock_only.get() and cpu.kernels():
+        from deformconv.engines.cpu import operators
 
-            return operators.sample, operators.convolve
-        # The stock kernel computes in float32 whatever it is given.
-        if keras.backend.standardize_dtype(images.dtype) != "float64":
-            return tensorflow.sample, partial(columns.convolve, tensorflow.sample)
-    return portable.sample, partial(columns.convolve, portable.sample)
+        return operators.sample, operators.convolve
+    if keras.backend.standardize_dtype(images.dtype) == "float64":  # the stock kernel would compute in float32
+        return portably
+    return tensorflow.sample, partial(columns.convolve, tensorflow.sample)
 
 
 def has_native_kernel() -> bool:

@@ -153,24 +153,27 @@ void BackwardRows(const Sizes& s, const Points& points, const Part& part, const 
   }
 }
 
-// Gradients of points, one copy for each part of the channels, for the threads to add to; summed at the end.
+// Gradients of points. Where several threads share an image by its channels, each but the first has a copy of its
+// own to add to; they are summed at the end.
 template <typename T>
 struct PointsGrad {
   int64_t points, copies;
-  bool weighted;
-  std::vector<T> coords, weights;
+  T *coords, *weights;  // the sums; no weights: null
+  std::vector<T> more_coords, more_weights;
 
-  PointsGrad(const Sizes& s, int64_t parts, bool has_weights)
-      : points(s.batch * s.rows * s.groups * s.taps), copies(s.batch ? parts / s.batch : 1), weighted(has_weights) {
-    if (copies > 1) coords.resize(copies * points * 2), weights.resize(weighted ? copies * points : 0);
-  }
-  T* coords_of(int64_t copy, T* sum) { return copies > 1 ? coords.data() + copy * points * 2 : sum; }
-  T* weights_of(int64_t copy, T* sum) { return copies > 1 ? weights.data() + copy * points : sum; }
-  void add_up(T* coords_sum, T* weights_sum) const {
-    if (copies == 1) return;
-    for (int64_t copy = 0; copy < copies; ++copy) {
-      for (int64_t i = 0; i < 2 * points; ++i) coords_sum[i] += coords[copy * points * 2 + i];
-      for (int64_t i = 0; weighted && i < points; ++i) weights_sum[i] += weights[copy * points + i];
+  PointsGrad(const Sizes& s, int64_t parts, T* coords_sum, T* weights_sum)
+      : points(s.batch * s.rows * s.groups * s.taps),
+        copies(s.batch ? parts / s.batch : 1),
+        coords(coords_sum),
+        weights(weights_sum),
+        more_coords((copies - 1) * points * 2),
+        more_weights(weights_sum ? (copies - 1) * points : 0) {}
+  T* coords_of(int64_t copy) { return copy ? more_coords.data() + (copy - 1) * points * 2 : coords; }
+  T* weights_of(int64_t copy) { return copy && weights ? more_weights.data() + (copy - 1) * points : weights; }
+  void add_up() {
+    for (int64_t copy = 1; copy < copies; ++copy) {
+      for (int64_t i = 0; i < 2 * points; ++i) coords[i] += coords_of(copy)[i];
+      for (int64_t i = 0; weights && i < points; ++i) weights[i] += weights_of(copy)[i];
     }
   }
 };
@@ -258,7 +261,7 @@ class DeformSampleGrad : public OpKernel {
     const T *images = Data<T>(context->input(0)), *upstream = Data<T>(context->input(2));
     const Buffer<T> zeros(s.channels, T(0));
     const std::vector<Part> parts = Parts(s, Threads(context));
-    PointsGrad<T> grads(s, parts.size(), false);
+    PointsGrad<T> grads(s, parts.size(), Data<T>(coords_grad), nullptr);
     ForEach(context, parts.size(), [&](int64_t i) {
       const Part& part = parts[i];
       Buffer<T> sink(4 * part.count);
@@ -270,10 +273,10 @@ class DeformSampleGrad : public OpKernel {
           std::copy_n(up + tap * s.channels + part.begin, part.count, some.data() + tap * part.count);
         }
         BackwardRows<T>(s, points, part, images, nullptr, zeros.data(), some.empty() ? up : some.data(), row, row + 1,
-                        Data<T>(images_grad), grads.coords_of(i % grads.copies, Data<T>(coords_grad)), nullptr, sink.data());
+                        Data<T>(images_grad), grads.coords_of(i % grads.copies), nullptr, sink.data());
       }
     });
-    grads.add_up(Data<T>(coords_grad), nullptr);
+    grads.add_up();
   }
 };
 
@@ -411,7 +414,7 @@ class DeformConvPointsGrad : public OpKernel {
     T *by_images = Data<T>(grads[0]), *by_offsets = Data<T>(grads[1]), *by_weights = Data<T>(grads[2]);
     const Grid<T> grid = conv.grid();
     const Buffer<T> zeros(s.channels, T(0));
-    PointsGrad<T> sums(s, parts.size(), conv.weights != nullptr);
+    PointsGrad<T> sums(s, parts.size(), by_offsets, conv.weights ? by_weights : nullptr);
     ForEach(context, parts.size(), [&](int64_t i) {
       const Part& part = parts[i];
       T* image = by_images + part.image * s.pixels() * s.channels;
@@ -433,10 +436,10 @@ class DeformConvPointsGrad : public OpKernel {
         Multiply<Left::kAsIs, Into::kNew>(upstream + start * conv.filters, conv.filters, kernel.data(), depth, seen.data(), depth,
                               end - start, conv.filters, depth);
         BackwardRows<T>(s, grid, part, conv.images, conv.weights, zeros.data(), seen.data(), start, end, by_images,
-                        sums.coords_of(i % sums.copies, by_offsets), sums.weights_of(i % sums.copies, by_weights), sink.data());
+                        sums.coords_of(i % sums.copies), sums.weights_of(i % sums.copies), sink.data());
       }
     });
-    sums.add_up(by_offsets, by_weights);
+    sums.add_up();
   }
 };
 
