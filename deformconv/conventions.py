@@ -64,7 +64,14 @@ def offsets_from_dcnv3(offsets, kernel_size, groups, *, dilation_rate=1, offset_
 
 
 def offsets_to_dcnv3(offsets, kernel_size, groups, *, dilation_rate=1, offset_scale=1.0, remove_center=False):
-    """The inverse of `offsets_from_dcnv3`; with `remove_center` it drops the centre tap, whatever its offset."""
+    """The inverse of `offsets_from_dcnv3`; with `remove_center` it drops the centre tap, whatever its offset.
+
+    Example:
+        >>> from deformconv.conventions import offsets_to_dcnv3
+        >>> theirs = offsets_to_dcnv3([1.0, 0, 5, 4, 3, 2, 7, 6], kernel_size=2, groups=1)
+        >>> ops.convert_to_numpy(theirs).tolist()
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    """
     offsets = as_coordinates(ops.convert_to_tensor(offsets))
     height, width = pair("kernel_size", kernel_size)
     taps = _split("offsets", offsets, kernel_size, groups, 2, False)
@@ -86,13 +93,25 @@ def mask_from_dcnv3(mask, kernel_size, groups, *, remove_center=False):
 
     Raises:
         ValueError: as `offsets_from_dcnv3`.
+
+    Example:
+        >>> from deformconv.conventions import mask_from_dcnv3
+        >>> ours = mask_from_dcnv3(np.arange(6.0), kernel_size=(2, 3), groups=1)  # two rows from three columns
+        >>> ops.convert_to_numpy(ours).tolist()
+        [0.0, 2.0, 4.0, 1.0, 3.0, 5.0]
     """
     taps = _split("mask", ops.convert_to_tensor(mask), kernel_size, groups, 1, remove_center)
     return _join(_rows_first(taps, kernel_size), 4)
 
 
 def mask_to_dcnv3(mask, kernel_size, groups, *, remove_center=False):
-    """The inverse of `mask_from_dcnv3`; with `remove_center` it drops the centre tap, whatever its mask."""
+    """The inverse of `mask_from_dcnv3`; with `remove_center` it drops the centre tap, whatever its mask.
+
+    Example:
+        >>> from deformconv.conventions import mask_to_dcnv3
+        >>> ops.convert_to_numpy(mask_to_dcnv3([0.0, 2, 4, 1, 3, 5], kernel_size=(2, 3), groups=1)).tolist()
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    """
     height, width = pair("kernel_size", kernel_size)
     taps = _split("mask", ops.convert_to_tensor(mask), kernel_size, groups, 1, False)
     taps = ops.reshape(taps, (*ops.shape(taps)[:-2], height, width, 1))
@@ -111,6 +130,12 @@ def from_dcnv4(offset_mask, kernel_size, groups, *, dilation_rate=1, offset_scal
 
     Raises:
         ValueError: as `offsets_from_dcnv3`.
+
+    Example:
+        >>> from deformconv.conventions import from_dcnv4
+        >>> offsets, mask = from_dcnv4(np.arange(16.0), kernel_size=2, groups=1)  # 8 offsets, 4 masks, 4 to fill up
+        >>> ops.convert_to_numpy(mask).tolist()
+        [8.0, 10.0, 9.0, 11.0]
     """
     offset_mask = ops.convert_to_tensor(offset_mask)
     taps = tap_count(kernel_size, remove_center)
@@ -127,7 +152,14 @@ def from_dcnv4(offset_mask, kernel_size, groups, *, dilation_rate=1, offset_scal
 
 
 def to_dcnv4(offsets, mask, kernel_size, groups, *, dilation_rate=1, offset_scale=1.0, remove_center=False):
-    """The inverse of `from_dcnv4`, with zeros in the channels that only fill up; the mask takes the offsets' type."""
+    """The inverse of `from_dcnv4`, with zeros in the channels that only fill up; the mask takes the offsets' type.
+
+    Example:
+        >>> from deformconv.conventions import to_dcnv4
+        >>> theirs = to_dcnv4(np.zeros(8), [8.0, 10.0, 9.0, 11.0], kernel_size=2, groups=1)
+        >>> ops.convert_to_numpy(theirs).tolist()[8:]
+        [8.0, 9.0, 10.0, 11.0, 0.0, 0.0, 0.0, 0.0]
+    """
     stretch = {"dilation_rate": dilation_rate, "offset_scale": offset_scale}
     offsets = offsets_to_dcnv3(offsets, kernel_size, groups, remove_center=remove_center, **stretch)
     mask = mask_to_dcnv3(mask, kernel_size, groups, remove_center=remove_center)
@@ -141,12 +173,24 @@ def to_dcnv4(offsets, mask, kernel_size, groups, *, dilation_rate=1, offset_scal
 
 
 def dcnv4_channels(kernel_size, groups, remove_center=False):
-    """Channels of DCNv4's tensor: three numbers for each tap and group, filled up to a multiple of 8."""
+    """Channels of DCNv4's tensor: three numbers for each tap and group, filled up to a multiple of 8.
+
+    Example:
+        >>> from deformconv.conventions import dcnv4_channels
+        >>> dcnv4_channels(kernel_size=3, groups=4)
+        112
+    """
     return -(-groups * tap_count(kernel_size, remove_center) * 3 // 8) * 8
 
 
 def tap_count(kernel_size, remove_center=False):
-    """Taps that DCNv3 and DCNv4 have offsets for."""
+    """Taps that DCNv3 and DCNv4 have offsets for.
+
+    Example:
+        >>> from deformconv.conventions import tap_count
+        >>> tap_count(3), tap_count(3, remove_center=True)
+        (9, 8)
+    """
     height, width = pair("kernel_size", kernel_size)
     if remove_center and not (height % 2 and width % 2):
         raise ValueError(

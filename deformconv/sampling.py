@@ -90,6 +90,12 @@ def affine_grid(matrices, height, width):
 
     A pixel at `(y, x)` from the centre of the image looks at `matrix @ (y, x, 1)` from the centre, all in pixels:
     the first row gives y, the second x, and the last column is a shift. So a zoom of 2 shrinks what is seen.
+
+    Example:
+        >>> from deformconv.sampling import affine_grid
+        >>> zoom = np.array([[[2.0, 0, 0], [0, 1, 0.5]]])  # twice as far in y, half a pixel to the right
+        >>> ops.convert_to_numpy(affine_grid(zoom, 3, 2))[0, :, 0].tolist()
+        [[-1.0, 0.5], [1.0, 0.5], [3.0, 0.5]]
     """
     matrices = ops.convert_to_tensor(matrices)
     centre_y, centre_x = ((ops.cast(size, matrices.dtype) - 1) / 2 for size in (height, width))

@@ -220,14 +220,31 @@ class DeformableConv2D(keras.layers.Layer):
         return self.activation(outputs)
 
     def offsets_and_mask(self, inputs):
-        """The offsets that the layer gives to `inputs`, in `deform_conv2d`'s order, and the mask or None."""
+        """The offsets that the layer gives to `inputs`, in `deform_conv2d`'s order, and the mask or None.
+
+        Example:
+            >>> offsets, mask = DeformableConv2D(6, (3, 2), modulated=True).offsets_and_mask(np.ones((1, 5, 4, 2)))
+            >>> tuple(offsets.shape), tuple(mask.shape)
+            ((1, 3, 3, 12), (1, 3, 3, 6))
+        """
         made = self.offset_conv(inputs)
         if not self.modulated:
             return made, None
         return made[..., : self._offset_channels], 2 * ops.sigmoid(made[..., self._offset_channels :])
 
     def train_only_offsets(self):
-        """Freezes `kernel` and `bias` and leaves `offset_conv` trainable. Recompile the model afterwards."""
+        """Freezes `kernel` and `bias` and leaves `offset_conv` trainable. Recompile the model afterwards.
+
+        Raises:
+            ValueError: if the layer has no weights yet.
+
+        Example:
+            >>> layer = DeformableConv2D(6, (3, 2))
+            >>> outputs = layer(np.ones((1, 5, 4, 2)))
+            >>> layer.train_only_offsets()
+            >>> [weight.path.split("/")[-2:] for weight in layer.trainable_weights]
+            [['offset_conv', 'kernel'], ['offset_conv', 'bias']]
+        """
         if not self.built:
             raise ValueError(
                 f"Layer {self.name!r} must be built before its weights can be frozen; it has none yet. "

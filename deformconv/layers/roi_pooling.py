@@ -95,7 +95,14 @@ class DeformableRoIPooling2D(keras.layers.Layer):
         return self._pool(inputs, boxes, offsets, mask)
 
     def offsets_and_mask(self, inputs, boxes):
-        """The offsets that the layer gives to these boxes, before `offset_scale`, and the mask or None."""
+        """The offsets that the layer gives to these boxes, before `offset_scale`, and the mask or None.
+
+        Example:
+            >>> layer = DeformableRoIPooling2D((3, 2))
+            >>> offsets, mask = layer.offsets_and_mask(np.ones((1, 5, 4, 6)), np.array([[[0, 0, 4, 4]]]))
+            >>> tuple(offsets.shape), mask
+            ((1, 1, 3, 2, 2), None)
+        """
         made = self._pool(inputs, boxes)
         batch, number = ops.shape(boxes)[:2]
         made = ops.reshape(made, (batch, number, math.prod(self.output_size) * inputs.shape[-1]))

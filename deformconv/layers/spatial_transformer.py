@@ -91,7 +91,13 @@ class SpatialTransformer(keras.layers.Layer):
         return bilinear_sample(inputs, coords, padding=self.padding)
 
     def matrices(self, inputs):
-        """The warp chosen for each image, `(batch, 2, 3)`: where a pixel at `(y, x, 1)` from the centre looks."""
+        """The warp chosen for each image, `(batch, 2, 3)`: where a pixel at `(y, x, 1)` from the centre looks.
+
+        Example:
+            >>> matrices = SpatialTransformer(keras.layers.Flatten()).matrices(np.ones((1, 5, 4, 2)))
+            >>> ops.convert_to_numpy(matrices)[0].tolist()
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+        """
         said = as_coordinates(self.transform(self.localisation(inputs)))
         halves = ops.cast(ops.stack(ops.shape(inputs)[1:3]), said.dtype) / 2
         units = ops.concatenate([ops.ones((2, 2), said.dtype), halves[:, None]], axis=1)
