@@ -49,6 +49,7 @@ test-examples: $(READY) ## the examples in docstrings and on the reference pages
 	$(BIN)/python -m pytest $(EXAMPLES)
 
 test-notebooks: $(READY) ## run every notebook and compare its outputs (nbval, strict)
+	@$(BIN)/deformconv info > /dev/null # compiles the CPU kernels, if need be: no notebook's output shall tell of it
 	DEFORMCONV_STATIC=1 $(BIN)/python -m pytest --nbval book
 
 test-book: $(READY) ## build the book from nothing, warnings are errors
@@ -64,6 +65,7 @@ reproduce: $(READY) ## run the study (BUDGET=quick, standard or full; SEEDS=1; A
 	$(BIN)/deformconv reproduce --budget $(or $(BUDGET),standard) --seeds $(or $(SEEDS),1) $(ARGS)
 
 notebooks: $(READY) ## run the notebooks and keep their outputs
+	@$(BIN)/deformconv info > /dev/null
 	$(BIN)/python book/execute.py
 
 publish: $(READY) ## put results into the book (FROM=results/mnist-standard copies a run there first)
