@@ -38,9 +38,8 @@ def run(case, names, *, threads, rounds=9, seconds=0.4, backward=True, seed=0, p
     Returns:
         A list of results, one a contender and direction: `case`, `contender`, `direction`, `median`, `low` and `high`
         (the quartiles), in milliseconds, `calls`, the process's `peak` of memory in megabytes and `memory`, what it
-        grew
-        by over the tensors that it was given; for one that could not take part `contender` and `failed`, with the
-        reason.
+        grew by once it had the numbers: libraries, outputs, gradients, buffers. For one that could not take part
+        `contender` and `failed`, with the reason.
     """
     say = progress or (lambda text: None)
     results, ready = [], {}

@@ -1,9 +1,9 @@
 """Kernels for TensorFlow on a CPU, in C++: compiled on this machine, for its processor, when they are first needed.
 
-They are up to four times as fast as TensorFlow's own operations put together, and need a tenth of the memory. They take
-a C++ compiler (g++ or clang++, or what `CXX` names) and some seconds, once: the result is kept in a cache. Without a
-compiler, on a GPU, or with `DEFORMCONV_CPU_KERNELS=0` in the environment, the same layers run on TensorFlow's own
-operations; `deformconv info` says which it is.
+They take two thirds to a third of the time of TensorFlow's own operations put together (`benchmarks/results`), and do
+without their column buffer. They need a C++ compiler (g++ or clang++, or what `CXX` names) and some seconds, once: the
+result is kept in a cache. Without a compiler, on a GPU, or with `DEFORMCONV_CPU_KERNELS=0` in the environment, the same
+layers run on TensorFlow's own operations; `deformconv info` says which it is.
 """
 
 import functools
