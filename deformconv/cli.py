@@ -162,7 +162,7 @@ def _bench(options):
     from deformconv.bench import report
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = options.threads or cores
+    threads = cores if options.threads is None else options.threads
     if not 1 <= threads <= cores:
         raise ValueError(f"--threads must be between 1 and {cores}, the cores of this machine; received {threads}.")
     if options.rounds < 1:
