@@ -51,7 +51,7 @@ struct Cell {
 
 // to[0..count) = weight * (the image at the cell). `zeros` holds `count` zeros.
 template <typename T>
-void Read(const Cell<T>& cell, const T* image, const T* zeros, T weight, int64_t count, T* __restrict to) {
+[[gnu::always_inline]] inline void Read(const Cell<T>& cell, const T* image, const T* zeros, T weight, int64_t count, T* __restrict to) {
   if (cell.outside) {
     std::fill_n(to, count, cell.nan ? std::numeric_limits<T>::quiet_NaN() : T(0));
     return;
@@ -70,7 +70,7 @@ void Read(const Cell<T>& cell, const T* image, const T* zeros, T weight, int64_t
 
 // The transpose of Read: image at the cell += weight * values. What falls outside goes into `sink`, 4 * `count` long.
 template <typename T>
-void Write(const Cell<T>& cell, const T* __restrict values, T weight, int64_t count, T* image, T* sink) {
+[[gnu::always_inline]] inline void Write(const Cell<T>& cell, const T* __restrict values, T weight, int64_t count, T* image, T* sink) {
   if (cell.outside) return;
   T* to[4];
   T w[4];
@@ -91,7 +91,7 @@ void Write(const Cell<T>& cell, const T* __restrict values, T weight, int64_t co
 
 // The derivatives of sum(upstream * weight * value) by y, x and, unless null, the weight, added to those numbers.
 template <typename T>
-void Differentiate(const Cell<T>& cell, const T* image, const T* zeros, T weight, const T* upstream, int64_t count,
+[[gnu::always_inline]] inline void Differentiate(const Cell<T>& cell, const T* image, const T* zeros, T weight, const T* upstream, int64_t count,
                    T* by_y, T* by_x, T* by_weight) {
   if (cell.outside) {
     if (cell.nan && by_weight) *by_weight = std::numeric_limits<T>::quiet_NaN();
