@@ -398,6 +398,16 @@ class DeformConvPointsGrad : public OpKernel {
  public:
   using OpKernel::OpKernel;
 
+  static Buffer<T> Transposed(const Convolution<T>& conv, const Part& part) {
+    const int64_t depth = conv.s.taps * part.count;
+    Buffer<T> kernel(conv.filters * depth);
+    for (int64_t j = 0; j < depth; ++j) {
+      const int64_t row = j / part.count * conv.s.channels + part.begin + j % part.count;
+      for (int64_t i = 0; i < conv.filters; ++i) kernel[i * depth + j] = conv.kernel[row * conv.filters + i];
+    }
+    return kernel;
+  }
+
   void Compute(OpKernelContext* context) override {
     const Convolution<T> conv(context);
     if (!conv.good) return;
@@ -415,6 +425,8 @@ class DeformConvPointsGrad : public OpKernel {
     const Grid<T> grid = conv.grid();
     const Buffer<T> zeros(s.channels, T(0));
     PointsGrad<T> sums(s, parts.size(), by_offsets, conv.weights ? by_weights : nullptr);
+    std::vector<Buffer<T>> kernels;  // transposed, one for each share of the channels: (filters, taps, the share)
+    for (int64_t i = 0; i < sums.copies; ++i) kernels.push_back(Transposed(conv, parts[i]));
     ForEach(context, parts.size(), [&](int64_t i) {
       const Part& part = parts[i];
       T* image = by_images + part.image * s.pixels() * s.channels;
@@ -423,11 +435,7 @@ class DeformConvPointsGrad : public OpKernel {
       }
       Buffer<T> sink(4 * part.count);
       const int64_t depth = s.taps * part.count;
-      Buffer<T> kernel(conv.filters * depth);  // transposed: (filters, taps, the part's channels)
-      for (int64_t j = 0; j < depth; ++j) {
-        const T* from = conv.kernel + (j / part.count * s.channels + part.begin + j % part.count) * conv.filters;
-        for (int64_t filter = 0; filter < conv.filters; ++filter) kernel[filter * depth + j] = from[filter];
-      }
+      const Buffer<T>& kernel = kernels[i % sums.copies];
       const Blocks blocks(s.rows, depth * sizeof(T));
       static thread_local Buffer<T> seen;  // the upstream gradient at the taps: (rows, taps, the part's channels)
       seen.resize(blocks.size * depth);
