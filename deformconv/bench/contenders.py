@@ -17,10 +17,10 @@ def conv2d(case, given):
     import keras
     import tensorflow as tf
 
-    layer = keras.layers.Conv2D(case.filters, case.kernel, padding="same", use_bias=False)
-    layer.build(given["inputs"].shape)
-    layer.kernel.assign(given["kernel"])
-    return _with_tensorflow(lambda inputs, kernel: layer(inputs), [given["inputs"], layer.kernel.value], given, tf)
+    def function(inputs, kernel):
+        return keras.ops.conv(inputs, kernel, padding="same")
+
+    return _with_tensorflow(function, [given["inputs"], given["kernel"]], given, tf)
 
 
 def tensorflow(case, given):
@@ -64,8 +64,11 @@ def _with_tensorflow(function, arrays, given, tf, **options):
         with tf.GradientTape() as tape:
             tape.watch(tensors)
             outputs = function(*tensors)
+        gradients = tape.gradient(outputs, tensors, output_gradients=upstream)
+        if any(gradient is None for gradient in gradients):
+            raise ValueError("a gradient was not computed: the time would be too short")
         # With the outputs: the gradient alone would not need them, and a graph leaves out what is not needed.
-        return outputs, tape.gradient(outputs, tensors, output_gradients=upstream)
+        return outputs, gradients
 
     alone = tf.function(function, **options)
     # Eager execution on a CPU returns when the work is done.
