@@ -18,7 +18,7 @@ import tensorflow as tf
 from deformconv import deform_conv2d
 from deformconv.bench import report
 from deformconv.engines import cpu
-from deformconv.study import experiment
+from deformconv.study import provenance
 
 SIZE, CHANNELS, FILTERS, TAPS = 1864, 64, 16, 9
 
@@ -47,8 +47,8 @@ def main():
         "column_buffer_gb": round(SIZE**2 * CHANNELS * TAPS * 4 / 1e9, 2),
         "peak_gb": {name: round(gigabytes, 2) for name, gigabytes in steps.items()},
         "cpu_kernels": cpu.status(),
-        "hardware": experiment.hardware(),
-        "versions": experiment.versions(),
+        "hardware": provenance.hardware(),
+        "versions": provenance.versions(),
         "command": "python benchmarks/memory.py",
     }
     assert all(bool(tf.math.is_finite(tf.reduce_sum(gradient))) for gradient in gradients)

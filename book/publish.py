@@ -1,19 +1,21 @@
-"""Puts the study's results into the book: `python book/publish.py [FOLDER OF A REPRODUCE RUN]`.
+"""Puts measured results into the pages: `python book/publish.py [FOLDER OF A REPRODUCE RUN]`.
 
-With a folder, its results and pictures are copied to `book/results/` first. Then the parts of README.md and of
-the welcome page between `<!-- results -->` and `<!-- /results -->` are written anew from `book/results/`.
+With a folder, its results and pictures are copied to `book/results/` first. Then the parts of README.md and of the
+welcome page between `<!-- results -->` and `<!-- /results -->`, or `speed` likewise, are written anew from the files in
+`book/results/` and `benchmarks/results/`.
 """
 
+import json
 import re
 import shutil
 import sys
 from pathlib import Path
 
-from deformconv.study import experiment
+from deformconv.study import results
 
 BOOK = Path(__file__).parent
 RESULTS = BOOK / "results"
-PAGES = (BOOK.parent / "README.md", BOOK / "index.md")
+MEASURED = BOOK.parent / "benchmarks" / "results"
 COPIED = {
     "results.json": "scaled_mnist.json",
     "accuracy_against_zoom.png": "accuracy_against_zoom.png",
@@ -21,14 +23,14 @@ COPIED = {
 }
 
 
-def block() -> str:
+def study() -> str:
     """The table of the committed results, and where its numbers come from, as Markdown."""
-    runs = experiment.read_results(RESULTS / "scaled_mnist.json")
+    runs = results.read(RESULTS / "scaled_mnist.json")
     run, seeds = runs[0], len({run["seed"] for run in runs})
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     return "\n".join(
         [
-            experiment.table(runs),
+            results.table(runs),
             "",
             f"Test accuracy on {run['dataset']}, mean ± standard deviation over {seeds} seeds; "
             f"{run['regular_steps']} steps of {run['batch_size']} for the regular classifier, then "
@@ -38,18 +40,56 @@ def block() -> str:
     )
 
 
-def with_block(text) -> str:
-    """A page with its results written anew."""
-    pattern = r"(<!-- results -->\n).*?(<!-- /results -->)"
-    replaced, count = re.subn(pattern, lambda match: f"{match[1]}{block()}\n{match[2]}", text, flags=re.DOTALL)
-    if count != 1:
-        raise ValueError("a page must hold <!-- results --> ... <!-- /results --> exactly once")
-    return replaced
+SPEEDS = {
+    "forward": ("forward", "tensorflow"),
+    "forward, TensorFlow's own operations": ("forward", "tensorflow, stock"),
+    "forward, OpenVINO": ("forward", "openvino"),
+    "forward, onnxruntime": ("forward", "onnxruntime"),
+    "forward and backward": ("backward", "tensorflow"),
+    "forward and backward, PaddlePaddle": ("backward", "paddlepaddle"),
+}
+
+
+def speed() -> str:
+    """What the layer costs on a CPU, from the committed benchmarks, as Markdown."""
+    main, training, memory = (
+        json.loads((MEASURED / f"cpu-2-cores{name}.json").read_text()) for name in ("", "-training", "-memory")
+    )
+    median = {(one["case"], one["contender"], one["direction"]): one["median"] for one in main["results"]}
+    cases = list(dict.fromkeys(one["case"] for one in main["results"]))
+    lines = ["| times Conv2D | " + " | ".join(cases) + " |", "|---|" + "---:|" * len(cases)]
+    for label, (direction, contender) in SPEEDS.items():
+        ratios = (median[case, contender, direction] / median[case, "conv2d", direction] for case in cases)
+        lines.append(f"| {label} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+    plain, deformable = (one["median"] for one in training["results"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Made by `{main['command']}` on {main['hardware']}; all contenders, quartiles and versions are in "
+            "`benchmarks/results/`. A step of the fine-tune below, offsets alone, takes "
+            f"{deformable / plain:.2f} times a training step of the plain CNN. A convolution whose column buffer would "
+            f"be 8 GB runs forward and backward in {memory['peak_gb']['backward']} GB.",
+        ]
+    )
+
+
+PAGES = {BOOK.parent / "README.md": {"results": study, "speed": speed}, BOOK / "index.md": {"results": study}}
+
+
+def with_blocks(text, blocks) -> str:
+    """A page with its measured parts written anew."""
+    for name, block in blocks.items():
+        parts = re.split(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", text, flags=re.DOTALL)
+        if len(parts) != 2:
+            raise ValueError(f"a page must hold <!-- {name} --> ... <!-- /{name} --> exactly once")
+        text = f"{block()}\n".join(parts)
+    return text
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         for source, target in COPIED.items():
             shutil.copyfile(Path(sys.argv[1]) / source, RESULTS / target)
-    for page in PAGES:
-        page.write_text(with_block(page.read_text()))
+    for page, blocks in PAGES.items():
+        page.write_text(with_blocks(page.read_text(), blocks))

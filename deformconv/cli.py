@@ -1,4 +1,4 @@
-"""The command line: `deformconv reproduce | bench | data | info`."""
+"""The command line: `deformconv reproduce | mnist-scale | bench | data | info`."""
 
 import argparse
 import logging
@@ -65,7 +65,27 @@ def _parser():
         default="bilinear",
         help="of the scaling: bilinear (default), or nearest as in 2017",
     )
+    reproduce.add_argument(
+        "--precision",
+        default="float32",
+        help="float32 (default), mixed_bfloat16 or mixed_float16: half precision, for GPUs that are faster in it",
+    )
     reproduce.set_defaults(run=_reproduce)
+
+    scale = commands.add_parser(
+        "mnist-scale",
+        help="train plain and deformable networks on the public MNIST-scale protocol",
+        description="Trains the plain, the deformable and the modulated classifier from scratch on 10,000 digits of "
+        "many sizes, in up to six realisations, and writes their test errors to results.json. Finished runs are kept: "
+        "interrupt it at any time, the same command goes on.",
+    )
+    scale.add_argument("--variant", nargs="+", metavar="V", help="regular, deformable, modulated (default: all)")
+    scale.add_argument("--realisations", type=int, default=6, metavar="N", help="1 to 6 (default 6)")
+    scale.add_argument("--steps", type=int, default=4000, metavar="N", help="of each training (default 4000)")
+    scale.add_argument(
+        "--out", type=Path, default=Path("results/mnist-scale"), metavar="DIR", help="default: %(default)s"
+    )
+    scale.set_defaults(run=_mnist_scale)
 
     bench = commands.add_parser(
         "bench",
@@ -87,7 +107,10 @@ def _parser():
     bench.add_argument("--rounds", type=int, default=9, metavar="N", help="default 9")
     bench.add_argument("--forward-only", action="store_true", help="no gradients")
     bench.add_argument("--training", action="store_true", help="the digit classifier's training steps instead")
-    bench.add_argument("--out", type=Path, metavar="FILE", help="default: results/bench.json or bench-training.json")
+    bench.add_argument("--variants", action="store_true", help="what each variant of the study costs instead")
+    bench.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: results/bench.json, or bench-training.json, ..."
+    )
     bench.set_defaults(run=_bench)
 
     data = commands.add_parser("data", help="find, fetch and check the data")
@@ -105,40 +128,60 @@ def _parser():
 
 
 def _reproduce(options):
-    from deformconv.study import experiment
+    from deformconv.study import datasets, experiment, results
+    from deformconv.study.variants import VARIANTS
 
     check_choice("--budget", options.budget, experiment.BUDGETS)
     check_choice("--interpolation", options.interpolation, ("bilinear", "nearest"))
+    check_choice("--precision", options.precision, experiment.PRECISIONS)
     for variant in options.variant or ():
-        check_choice("--variant", variant, experiment.VARIANTS)
+        check_choice("--variant", variant, VARIANTS)
     if options.seeds < 1:
         raise ValueError(f"--seeds must be at least 1; received {options.seeds}.")
     if not 0 <= options.unscaled <= 1:
         raise ValueError(f"--unscaled must be a share between 0 and 1; received {options.unscaled}.")
-
-    from deformconv.study import datasets
-
     check_choice("--dataset", options.dataset, datasets.NAMES)
+
     data = datasets.load(options.dataset)
     settings = experiment.Settings.of(
-        data.name, options.budget, unscaled_share=options.unscaled, interpolation=options.interpolation
+        data.name,
+        options.budget,
+        unscaled_share=options.unscaled,
+        interpolation=options.interpolation,
+        precision=options.precision,
     )
     folder = options.out or Path("results") / f"{data.name}-{options.budget}"
-    study = experiment.Study(data, settings, folder)
+    study = experiment.Study(data, settings, folder, options.command_line)
     print(f"{data.name}, budget {options.budget}, {options.seeds} seed(s), into {folder}", flush=True)
-    variants = options.variant or list(experiment.VARIANTS)
-    for seed in range(options.seeds):
-        for variant in variants:
-            run = study.run(variant, seed, options.command_line)
-            print(
-                f"{variant}, seed {seed}: regular {run['regular']:.2%}, scaled {run['scaled']:.2%}, "
-                f"trained {run['trained_parameters']:,} weights in {run['seconds']:.0f} s",
-                flush=True,
-            )
+    variants = options.variant or list(VARIANTS)
+    for run in study.run_all(variants, range(options.seeds)):
+        print(
+            f"{run['variant']}, seed {run['seed']}: regular {run['regular']:.2%}, scaled {run['scaled']:.2%}, "
+            f"trained {run['trained_parameters']:,} weights in {run['seconds']:.0f} s",
+            flush=True,
+        )
     _draw(study, folder)
     print(f"\nTest accuracy on {data.name}, mean ± standard deviation over seeds:\n")
-    print(experiment.table(study.results.runs))
+    print(results.table(study.results.runs))
     print(f"\nWritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    return 0
+
+
+def _mnist_scale(options):
+    from deformconv.study import datasets, mnist_scale, results
+
+    for variant in options.variant or ():
+        check_choice("--variant", variant, mnist_scale.MnistScale.names)
+    if not 1 <= options.realisations <= mnist_scale.REALISATIONS:
+        raise ValueError(f"--realisations must be between 1 and 6; received {options.realisations}.")
+    if options.steps < 1:
+        raise ValueError(f"--steps must be at least 1; received {options.steps}.")
+    settings = mnist_scale.Settings(steps=options.steps)
+    queue = mnist_scale.MnistScale(datasets.load("mnist"), settings, options.out, options.command_line)
+    for run in queue.run_all(options.variant or queue.names, range(options.realisations)):
+        print(f"{run['variant']}, realisation {run['seed']}: test error {run['error']:.2%}", flush=True)
+    print("\nTest error on MNIST-scale, mean ± standard deviation over realisations:\n")
+    print(results.table(queue.results.runs, ("error",)))
     return 0
 
 
@@ -159,7 +202,7 @@ def _draw(study, folder):
 def _bench(options):
     from tqdm.auto import tqdm
 
-    from deformconv.bench import report
+    from deformconv.bench import costs, report
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = cores if options.threads is None else options.threads
@@ -167,21 +210,27 @@ def _bench(options):
         raise ValueError(f"--threads must be between 1 and {cores}, the cores of this machine; received {threads}.")
     if options.rounds < 1:
         raise ValueError(f"--rounds must be at least 1; received {options.rounds}.")
-    path = options.out or Path("results") / ("bench-training.json" if options.training else "bench.json")
+    kind = "-training" if options.training else "-variants" if options.variants else ""
+    measure, table = {
+        "": (_bench_cases, report.table),
+        "-training": (_bench_training, report.training_table),
+        "-variants": (_bench_variants, costs.table),
+    }[kind]
+    path = options.out or Path("results") / f"bench{kind}.json"
     with tqdm(bar_format="{desc}  {elapsed}", leave=False) as bar:
-        results = (_bench_training if options.training else _bench_cases)(options, threads, bar.set_description_str)
-    print((report.training_table if options.training else report.table)(results))
+        results = measure(options, threads, bar.set_description_str)
+    print(table(results))
 
     # Only now: each contender chooses its own engine, in its own process.
-    from deformconv.study import experiment
+    from deformconv.study import provenance
 
-    about = {"command": options.command_line, "hardware": experiment.hardware(), "threads": threads, "seed": 0}
-    about["versions"] = experiment.versions()
-    if not options.training:
+    about = {"command": options.command_line, "hardware": provenance.hardware(), "threads": threads, "seed": 0}
+    about["versions"] = provenance.versions()
+    if not kind:
         about["versions"] |= report.versions({result["contender"] for result in results})
     report.write(path, {**about, "results": results})
     written = [path]
-    if not options.training and not any(set_ == "smoke" for set_ in options.cases):
+    if not kind and not any(set_ == "smoke" for set_ in options.cases):
         import matplotlib
 
         matplotlib.use("Agg")
@@ -226,6 +275,13 @@ def _bench_training(options, threads, progress):
     return training.run(rounds=options.rounds, progress=progress)
 
 
+def _bench_variants(options, threads, progress):
+    from deformconv.bench import costs
+    from deformconv.study.variants import VARIANTS
+
+    return costs.run(VARIANTS, threads, progress)
+
+
 def _data(options):
     from deformconv.study import datasets, published
 
@@ -243,11 +299,11 @@ def _info(options):
     import keras
 
     from deformconv.engines import cpu
-    from deformconv.study import experiment
+    from deformconv.study import provenance
 
-    for name, version in experiment.versions().items():
+    for name, version in provenance.versions().items():
         print(f"{name:12} {version}")
-    print(f"{'hardware':12} {experiment.hardware()}")
+    print(f"{'hardware':12} {provenance.hardware()}")
     print(f"{'engine':12} {keras.backend.backend()}")
     if keras.backend.backend() == "tensorflow":
         print(f"{'CPU kernels':12} {cpu.status()}")

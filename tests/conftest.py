@@ -135,10 +135,11 @@ def tiny_budget():
 def study(tiny_budget, tmp_path_factory):
     """A real study, finished: every variant, seed 0, a few steps on the digits. Only to look at."""
     from deformconv.study import datasets, experiment
+    from deformconv.study.variants import VARIANTS
 
     settings = experiment.Settings("digits", "tiny", **tiny_budget)
     study = experiment.Study(datasets.load("digits"), settings, tmp_path_factory.mktemp("study"), progress=False)
-    for variant in experiment.VARIANTS:
+    for variant in VARIANTS:
         study.run(variant, 0)
     return study
 

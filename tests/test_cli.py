@@ -11,7 +11,8 @@ from PIL import Image
 
 from deformconv import cli
 from deformconv.engines import cpu
-from deformconv.study import experiment, published, training
+from deformconv.study import experiment, provenance, published, results, training
+from deformconv.study.variants import VARIANTS
 
 REPRODUCE = ["reproduce", "--budget", "quick", "--dataset", "digits"]
 
@@ -141,7 +142,7 @@ def test_info_tells_versions_and_hardware(capsys):
     assert cli.main(["info"]) == 0
     told = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
     of_kernels = {"engine": "tensorflow", "CPU kernels": cpu.status()}
-    assert told == {**experiment.versions(), "hardware": experiment.hardware(), **of_kernels}
+    assert told == {**provenance.versions(), "hardware": provenance.hardware(), **of_kernels}
     assert told.keys() >= {"python", "deformconv", "keras", "numpy"}
 
 
@@ -172,14 +173,14 @@ def test_data_fetches_2017s_weights_if_asked_to(capsys, monkeypatch, tmp_path):
 def test_reproduce_runs_every_variant_with_every_seed(capsys, monkeypatch, make_run):
     ran = []
 
-    def run(_, variant, seed, command):
+    def run(_, variant, seed):
         ran.append((seed, variant))
         return make_run(variant, seed, seconds=1)
 
     monkeypatch.setattr(experiment.Study, "run", run)
     monkeypatch.setattr(cli, "_draw", lambda *_: None)
     assert cli.main([*REPRODUCE, "--seeds", "2"]) == 0
-    assert ran == [(seed, variant) for seed in (0, 1) for variant in experiment.VARIANTS]
+    assert ran == [(seed, variant) for seed in (0, 1) for variant in VARIANTS]
     assert "deformable, seed 1: regular 50.00%, scaled 25.00%, trained 704 weights in 1 s" in capsys.readouterr().out
 
 
@@ -189,7 +190,15 @@ def test_reproduce_writes_results_a_figure_and_an_animation_and_reuses_its_runs(
     said = capsys.readouterr()
 
     folder = os.path.join("results", "digits-quick")
-    assert sorted(os.listdir(folder)) == ["accuracy_against_zoom.png", "results.json", "sampling_points.gif", "weights"]
+    written = [
+        "accuracy_against_zoom.png",
+        "results.json",
+        "results.lock",
+        "sampling_points.gif",
+        "unfinished",
+        "weights",
+    ]
+    assert sorted(os.listdir(folder)) == written
     with open(os.path.join(folder, "results.json")) as file:
         runs = json.load(file)["runs"]
     assert [(run["variant"], run["interpolation"], run["unscaled_share"]) for run in runs] == [
@@ -202,12 +211,12 @@ def test_reproduce_writes_results_a_figure_and_an_animation_and_reuses_its_runs(
     with Image.open(os.path.join(folder, "sampling_points.gif")) as animation:
         assert animation.format == "GIF" and animation.n_frames > 10
     assert f"deformable, seed 0: regular {runs[1]['regular']:.2%}, scaled {runs[1]['scaled']:.2%}" in said.out
-    assert "Test accuracy on digits" in said.out and experiment.table(runs) in said.out
+    assert "Test accuracy on digits" in said.out and results.table(runs) in said.out
 
     from deformconv.course import figures
 
     monkeypatch.setattr(training, "fit", None)
     monkeypatch.setattr(figures, "save_animation", lambda *_: None)
     assert cli.main(command) == 0
-    assert experiment.table(runs) in capsys.readouterr().out
-    assert experiment.read_results(os.path.join(folder, "results.json")) == runs
+    assert results.table(runs) in capsys.readouterr().out
+    assert results.read(os.path.join(folder, "results.json")) == runs

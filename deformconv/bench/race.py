@@ -133,7 +133,7 @@ class _Worker:
         except (BrokenPipeError, json.JSONDecodeError):
             self.log.seek(0)
             return {"ready": False, "why": "it died: " + " ".join(self.log.read().split()[-40:])}
-        time.sleep(0.01)  # its threads may spin for a moment before they sleep
+        time.sleep(0.3)  # OpenMP's threads spin for up to 0.2 s before they sleep, and would slow the next one down
         return answer
 
     def stop(self):

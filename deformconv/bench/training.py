@@ -19,23 +19,17 @@ def run(rounds=5, seed=0, progress=None) -> list[dict]:
         For each network: `network`, the median and quartiles of a step in milliseconds (`median`, `low`, `high`),
         `images_per_second`, and `cores_busy`: the processor time used in a second.
     """
-    rng = np.random.default_rng(seed)
-    images = rng.random((20 * BATCH, 28, 28, 1), dtype="float32")
-    labels = rng.integers(0, 10, len(images))
     makers = {
         "plain CNN, everything trains": models.digit_classifier,
         "deformable, only offsets train": lambda: models.train_only_offsets(models.digit_classifier(models.deformable)),
     }
     networks = {name: make() for name, make in makers.items()}
-    clocks = {name: _Clock() for name in networks}
+    clocks = {name: Clock() for name in networks}
     for number in range(rounds):
         for name, model in networks.items():
             if progress:
                 progress(f"{name}, round {number + 1} of {rounds}")
-            steps = WARM_UP + STEPS
-            training.fit(
-                model, images, labels, steps=steps, batch_size=BATCH, scaling=Scaling(), callbacks=[clocks[name]]
-            )
+            time_steps(model, clocks[name], seed)
     results = []
     for name, clock in clocks.items():
         low, median, high = 1e3 * np.quantile(clock.seconds, [0.25, 0.5, 0.75])
@@ -52,7 +46,18 @@ def run(rounds=5, seed=0, progress=None) -> list[dict]:
     return results
 
 
-class _Clock(keras.callbacks.Callback):
+def time_steps(model, clock=None, seed=0):
+    """Trains a model on images of noise, scaled anew in each step, and returns the clock that timed it."""
+    clock = clock or Clock()
+    rng = np.random.default_rng(seed)
+    images = rng.random((20 * BATCH, 28, 28, 1), dtype="float32")
+    labels = rng.integers(0, 10, len(images))
+    steps = WARM_UP + STEPS
+    training.fit(model, images, labels, steps=steps, batch_size=BATCH, scaling=Scaling(), callbacks=[clock])
+    return clock
+
+
+class Clock(keras.callbacks.Callback):
     """Seconds of each step, and how many cores each run kept busy, once the graph is traced and warm."""
 
     def __init__(self):

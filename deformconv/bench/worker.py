@@ -26,15 +26,15 @@ def main():
         asked = json.loads(sys.stdin.readline())
         case = cases.Case(**asked["case"])
         given = cases.tensors(case, asked["seed"])
-        empty = _peak_memory()
+        empty = peak_memory()
         forward, backward = contenders.CONTENDERS[name][0](case, given)
         given.clear()  # it has its own
         np.save(asked["outputs"], forward())
-        after_forward = _peak_memory()
+        after_forward = peak_memory()
         calls = {"forward": forward, "backward": backward if asked["backward"] else None}
         if calls["backward"]:
             calls["backward"]()
-        peaks = {"forward": after_forward, "backward": _peak_memory()}
+        peaks = {"forward": after_forward, "backward": peak_memory()}
         can = [direction for direction, call in calls.items() if call]
         answer(ready=True, can=can, peaks={direction: peaks[direction] for direction in can}, before=empty)
         for line in sys.stdin:
@@ -50,7 +50,7 @@ def main():
         answer(ready=False, why=f"{type(error).__name__}: {error}"[:500])
 
 
-def _peak_memory():
+def peak_memory():
     """Megabytes, of this process so far, libraries and all."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

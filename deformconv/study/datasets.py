@@ -9,12 +9,12 @@ import os
 import tempfile
 import urllib.request
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from deformconv.study.files import UNREADABLE
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 # Of the arrays' own bytes (uint8, C order), not of the archive: archives differ, MNIST does not.
@@ -27,8 +27,6 @@ MNIST_SHA256 = {
 
 NAMES = ("auto", "mnist", "digits")
 DOWNLOAD_TIMEOUT_SECONDS = 20
-# What zipfile and NumPy raise on damaged bytes, depending on where the damage is.
-UNREADABLE = (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)

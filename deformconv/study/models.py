@@ -3,9 +3,9 @@
 import math
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from deformconv.layers import ConvOffset2D, DeformableConv2D
+from deformconv.layers import ConvOffset2D, DeformableConv2D, SpatialTransformer
 
 # name: (filters, strides)
 CONVOLUTIONS = {"conv11": (32, 1), "conv12": (64, 2), "conv21": (128, 1), "conv22": (128, 2)}
@@ -18,33 +18,64 @@ def rigid(name, filters, strides):
     return [layers.Conv2D(filters, 3, strides=strides, padding="same", name=name)]
 
 
-def deformable(name, filters, strides):
-    """A convolution each of whose taps has an offset, where 2017 put offsets."""
+def deformable(name, filters, strides, deformed=DEFORMED, **options):
+    """A convolution each of whose taps has an offset, where 2017 put offsets; options of `DeformableConv2D`."""
+    if name not in deformed:
+        return rigid(name, filters, strides)
+    return [DeformableConv2D(filters, 3, strides=strides, padding="same", name=name, **options)]
+
+
+def conv_offset(name, filters, strides, layout="paired"):
+    """2017's design: a dense flow in front of the convolution. `layout="2017"`: as it was shipped."""
     if name not in DEFORMED:
         return rigid(name, filters, strides)
-    return [DeformableConv2D(filters, 3, strides=strides, padding="same", name=name)]
+    return [ConvOffset2D(layout=layout, name=f"{name}_offset"), *rigid(name, filters, strides)]
 
 
-def conv_offset_2017(name, filters, strides):
-    """2017's design as shipped: a dense flow in front of the convolution."""
+def adapted(name, filters, strides):
+    """A 1 x 1 convolution behind the convolution, where the others have offsets: it starts as the identity."""
     if name not in DEFORMED:
         return rigid(name, filters, strides)
-    return [ConvOffset2D(layout="2017", name=f"{name}_offset"), *rigid(name, filters, strides)]
+
+    def identity(shape, dtype):
+        return ops.reshape(ops.eye(filters, dtype=dtype), shape)
+
+    return [
+        *rigid(name, filters, strides),
+        layers.Conv2D(filters, 1, kernel_initializer=identity, name=f"{name}_adapter"),
+    ]
 
 
-def digit_classifier(convolution=rigid, batchnorm_momentum=0.99) -> keras.Model:
+def spatial_transformer():
+    """One affine warp of the whole image, chosen by a small network that reads it."""
+    localisation = keras.Sequential(
+        [
+            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(32, 5, strides=2, padding="same", activation="relu"),
+            layers.Flatten(),
+            layers.Dense(32, activation="relu"),
+        ],
+        name="localisation",
+    )
+    return [SpatialTransformer(localisation, name="spatial_transformer")]
+
+
+def digit_classifier(convolution=rigid, batchnorm_momentum=0.99, front=list) -> keras.Model:
     """The classifier of 2017: four convolutions, each then ReLU and BatchNorm; mean over pixels; ten classes.
 
     Args:
         convolution: makes the layers of each convolution from its name, filters and strides: `rigid`,
-            `deformable`, `conv_offset_2017` or your own.
+            `deformable`, `conv_offset`, `adapted` or your own.
         batchnorm_momentum: of BatchNorm's statistics; 2017's 0.99 needs hundreds of steps to catch up.
+        front: makes the layers in front of the first convolution: none, or `spatial_transformer`.
 
     Returns:
         A model from images `(batch, 28, 28, 1)` in [0, 1] to class probabilities `(batch, 10)`. Layers and
         weights have the names of the published files.
     """
     x = inputs = keras.Input((28, 28, 1), name="input")
+    for layer in front():
+        x = layer(x)
     for name, (filters, strides) in CONVOLUTIONS.items():
         for layer in convolution(name, filters, strides):
             x = layer(x)
@@ -52,7 +83,7 @@ def digit_classifier(convolution=rigid, batchnorm_momentum=0.99) -> keras.Model:
         x = layers.BatchNormalization(momentum=batchnorm_momentum, epsilon=1e-3, name=f"{name}_bn")(x)
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     x = layers.Dense(10, name="fc1")(x)
-    return keras.Model(inputs, layers.Softmax(name="out")(x), name="digit_classifier")
+    return keras.Model(inputs, layers.Softmax(name="out", dtype="float32")(x), name="digit_classifier")
 
 
 def transplant(source, target) -> keras.Model:
@@ -88,6 +119,20 @@ def train_only_batchnorm(model) -> keras.Model:
     """The control: BatchNorm trains, parameters and statistics; everything else is frozen. Returns it."""
     for layer in model.layers:
         layer.trainable = isinstance(layer, layers.BatchNormalization)
+    return model
+
+
+def train_only_adapters(model) -> keras.Model:
+    """A control: the 1 x 1 convolutions train; everything else is frozen. Returns it."""
+    for layer in model.layers:
+        layer.trainable = layer.name.endswith("_adapter")
+    return model
+
+
+def train_only_localisation(model) -> keras.Model:
+    """A control: the spatial transformer trains; everything else is frozen. Returns it."""
+    for layer in model.layers:
+        layer.trainable = isinstance(layer, SpatialTransformer)
     return model
 
 

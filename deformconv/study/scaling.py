@@ -38,6 +38,15 @@ def zoom_matrices(zoom, shift=0.0) -> np.ndarray:
     return matrices
 
 
+def rotation_matrices(degrees) -> np.ndarray:
+    """Warps `(n, 2, 3)` that turn images about their middle, each by its own angle."""
+    angle = np.deg2rad(np.asarray(degrees, "float32"))
+    matrices = np.zeros((len(angle), 2, 3), "float32")
+    matrices[:, 0, 0] = matrices[:, 1, 1] = np.cos(angle)
+    matrices[:, 0, 1], matrices[:, 1, 0] = -np.sin(angle), np.sin(angle)
+    return matrices
+
+
 def warp(images, matrices, interpolation="bilinear"):
     """Warps a batch of images on the device: each output pixel looks where its matrix sends it, zero outside.
 

@@ -4,11 +4,14 @@ The host draws only which images a step takes and how they are warped, a few num
 seed gives the same batches on every engine. The loop itself is Keras's `fit`.
 """
 
+import time
+
 import keras
 import numpy as np
 from keras import ops
 from tqdm.auto import tqdm
 
+from deformconv.study.checkpoint import Checkpoint
 from deformconv.study.scaling import Scaling, warp
 
 
@@ -26,6 +29,8 @@ def fit(
     steps_per_call=1,
     description=None,
     callbacks=(),
+    checkpoint=None,
+    checkpoint_every=100,
 ) -> dict:
     """Trains a classifier in place: Adam, its learning rate falling to zero along a cosine.
 
@@ -41,9 +46,12 @@ def fit(
         steps_per_call: optimizer steps for each call from Python; more keeps a GPU busier.
         description: text in front of the progress bar; None shows no bar.
         callbacks: further `keras.callbacks.Callback`s.
+        checkpoint: a path, or None. The training's whole state is kept there every `checkpoint_every` steps, whole or
+            not at all; where the file exists already, training goes on from it and ends as if it had never stopped.
+        checkpoint_every: in steps.
 
     Returns:
-        The last losses and accuracies, averaged over the training: `{"loss": ..., "accuracy": ...}`.
+        `loss` and `accuracy`, averaged over the steps since the last checkpoint, and `seconds`, of the whole training.
 
     Raises:
         ValueError: if `steps` or `batch_size` is not positive, or images and labels differ in number.
@@ -61,21 +69,39 @@ def fit(
         batches["matrix"] = scaling.draw(len(index), images.shape[1], rng)
 
     trainer = _feed(model, images, scaled=scaling is not None, interpolation=interpolation)
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
+    if model.dtype_policy.name == "mixed_float16":  # small gradients would be zero there
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     trainer.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
+        optimizer,
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         steps_per_execution=steps_per_call,
     )
-    history = trainer.fit(
-        batches,
-        np.asarray(labels)[index],
-        batch_size=batch_size,
-        shuffle=False,
-        verbose=0,
-        callbacks=[*callbacks, *([Progress(steps, description)] if description else [])],
-    )
-    return {name: float(values[-1]) for name, values in history.history.items()}
+    optimizer.build(trainer.trainable_variables)
+    done, seconds, kept = 0, 0.0, None
+    if checkpoint:
+        about = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+        kept = Checkpoint(checkpoint, [*model.variables, *optimizer.variables], about)
+        done, seconds = kept.read()
+    bar = [Progress(steps, done, description)] if description else []
+    history = {}
+    started = time.perf_counter() - seconds
+    while done < steps:
+        last = min(done + checkpoint_every, steps) if kept else steps
+        part = slice(done * batch_size, last * batch_size)
+        history = trainer.fit(
+            {name: numbers[part] for name, numbers in batches.items()},
+            np.asarray(labels)[index[part]],
+            batch_size=batch_size,
+            shuffle=False,
+            verbose=0,
+            callbacks=[*callbacks, *bar],
+        ).history
+        done, seconds = last, time.perf_counter() - started
+        if kept:
+            kept.write(done, seconds)
+    return {**{name: float(values[-1]) for name, values in history.items()}, "seconds": seconds}
 
 
 def accuracy(model, images, labels, batch_size=500) -> float:
@@ -114,21 +140,23 @@ class _Feed(keras.layers.Layer):
 
 
 class Progress(keras.callbacks.Callback):
-    """A progress bar over the steps of a run, with the time left, the loss and the accuracy so far."""
+    """A progress bar over the steps of a training, in as many parts as it has, with the loss and accuracy so far."""
 
-    def __init__(self, steps, description):
+    def __init__(self, steps, done, description):
         super().__init__()
-        self.steps, self.description, self.done = steps, description, 0
+        self.done, self.before = done, done
+        self.bar = tqdm(total=steps, initial=done, desc=description, unit="step", mininterval=1)
 
     def on_train_begin(self, logs=None):
-        self.bar = tqdm(total=self.steps, desc=self.description, unit="step", mininterval=1)
+        self.before = self.done
 
     def on_train_batch_end(self, batch, logs=None):
         # Keras counts whole calls: with several steps a call, the last may seem to pass the end.
-        done = min(batch + 1, self.steps)
+        done = self.before + min(batch + 1, self.params["steps"])
         self.bar.update(done - self.done)
         self.done = done
         self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in (logs or {}).items()}, refresh=False)
 
     def on_train_end(self, logs=None):
-        self.bar.close()
+        if self.done == self.bar.total:
+            self.bar.close()

@@ -1,4 +1,4 @@
-"""Runs, the results file that keeps them, tables; a run that is killed and goes on."""
+"""Runs and what they say; runs that are killed and go on; processes that share a folder."""
 
 import dataclasses
 import json
@@ -10,22 +10,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+from filelock import FileLock
 
-from deformconv.study import experiment, training
-from deformconv.study.scaling import scaled_copy, zoomed_copy
-
-SETTINGS = experiment.Settings("digits", "tiny", 6, 3, test_images=40, zoom_images=10)
-
-
-@pytest.fixture
-def results(tmp_path):
-    return experiment.Results(tmp_path / "results.json", SETTINGS)
-
-
-@pytest.fixture
-def make_run(make_run):
-    """Runs of these settings."""
-    return lambda *arguments, **more: make_run(*arguments, **{**dataclasses.asdict(SETTINGS), **more})
+from deformconv.study import experiment, queue, results, training
+from deformconv.study.scaling import Scaling, rotation_matrices, scaled_copy, warp_all, zoomed_copy
+from deformconv.study.variants import VARIANTS
 
 
 @pytest.fixture
@@ -52,14 +41,22 @@ def no_training(monkeypatch):
         ("regular", 242_250, 6),
         ("batchnorm-only", 704, 3),
         ("conv-offset-2017", 387_776, 3),
+        ("conv-offset", 387_072, 3),
         ("deformable", 36_342, 3),
+        ("deformable-all-layers", 36_522, 3),
+        ("deformable-groups", 4 * 36_342, 3),
+        ("modulated", 54_513, 3),
+        ("equal-parameters", 37_184, 3),
+        ("full-fine-tune", 242_250, 3),
+        ("from-scratch", 242_250, 9),
+        ("from-scratch-deformable", 242_250 + 36_342, 9),
     ],
 )
 def test_a_run_tells_all_that_a_table_needs(study, variant, trained, steps):
     run = study.results.find(variant, 0)
     assert (run["variant"], run["seed"], run["dataset"], run["steps"]) == (variant, 0, "digits", steps)
     assert run["trained_parameters"] == trained
-    accuracies = [run["regular"], run["scaled"], run["validation_regular"], run["validation_scaled"]]
+    accuracies = [run[name] for name in (*results.ACCURACIES, "validation_regular", "validation_scaled")]
     assert all(0 <= share <= 1 and share * 40 == pytest.approx(round(share * 40)) for share in accuracies)
     assert list(run["zoom"]) == ["0.5", "0.75", "1.0", "1.25", "1.5", "1.75", "2.0", "2.25", "2.5", "3.0"]
     assert all(0 <= share <= 1 for share in run["zoom"].values())
@@ -73,27 +70,31 @@ def test_a_run_tells_all_that_a_table_needs(study, variant, trained, steps):
 def test_the_file_holds_what_the_study_returns(study):
     content = json.loads((study.folder / "results.json").read_text())
     assert content == {"format": 1, "runs": study.results.runs}
-    assert [run["variant"] for run in content["runs"]] == list(experiment.VARIANTS)
-    assert sorted(os.listdir(study.folder)) == ["results.json", "weights"]
-    assert sorted(os.listdir(study.folder / "weights")) == sorted(
-        f"{name}-0.weights.h5" for name in experiment.VARIANTS
-    )
+    assert [run["variant"] for run in content["runs"]] == list(VARIANTS)
+    assert sorted(os.listdir(study.folder)) == ["results.json", "results.lock", "unfinished", "weights"]
+    assert sorted(os.listdir(study.folder / "weights")) == sorted(f"{name}-0.weights.h5" for name in VARIANTS)
+    assert not list((study.folder / "unfinished").glob("*.npz"))
 
 
 def test_each_accuracy_is_of_its_own_images(copied, monkeypatch):
     """Test images for the results; the end of the training set, and scaled by another seed, for choosing by."""
     measured = []
-    monkeypatch.setattr(training, "fit", lambda *_, **__: None)
+    monkeypatch.setattr(training, "fit", lambda *_, **__: {"seconds": 1.0})
     monkeypatch.setattr(training, "accuracy", lambda _, *seen: measured.append(seen) or len(measured) / 100)
     run = copied.run("regular", 1)
-    names = [key for key in run if key in ("regular", "scaled", "validation_regular", "validation_scaled")]
+    names = [*results.ACCURACIES, "validation_regular", "validation_scaled"]
     reported = {**{name: run[name] for name in names}, **run["zoom"]}
 
     data = copied.data
+    turned = rotation_matrices(np.random.default_rng(2017).uniform(-45, 45, 40))
     test, validation = (data.x_test[:40], data.y_test[:40]), (data.x_train[1320:1360], data.y_train[1320:1360])
     expected = {
         "regular": test,
         "scaled": (scaled_copy(test[0], 2017), test[1]),
+        "scaled_nearest": (scaled_copy(test[0], 2017, interpolation="nearest"), test[1]),
+        "enlarged": (scaled_copy(test[0], 2017, Scaling(zoom=(0.6, 1), shift=0)), test[1]),
+        "shrunk": (scaled_copy(test[0], 2017, Scaling(zoom=(2.5, 3))), test[1]),
+        "rotated": (warp_all(test[0], turned), test[1]),
         "validation_regular": validation,
         "validation_scaled": (scaled_copy(validation[0], 2018), validation[1]),
         **{str(zoom): (zoomed_copy(test[0][:10], zoom), test[1][:10]) for zoom in experiment.ZOOMS},
@@ -108,7 +109,7 @@ def test_each_accuracy_is_of_its_own_images(copied, monkeypatch):
 
 
 def test_a_finished_run_is_not_run_again(copied, study, no_training):
-    for variant in experiment.VARIANTS:
+    for variant in VARIANTS:
         assert copied.run(variant, 0) == study.results.find(variant, 0)
 
 
@@ -120,116 +121,33 @@ def test_a_run_without_its_weights_is_run_again(copied, no_training):
 
 def test_regular_comes_first_by_itself_and_all_fine_tunes_see_the_same_batches(copied, monkeypatch):
     calls = []
-    monkeypatch.setattr(training, "fit", lambda model, x, y, **options: calls.append(options))
+    monkeypatch.setattr(training, "fit", lambda *_, **options: calls.append(options) or {"seconds": 1.0})
     monkeypatch.setattr(training, "accuracy", lambda *_: 0.5)
     copied.run("batchnorm-only", 1)
     copied.run("deformable", 1)
+    copied.run("from-scratch", 1)
     seeds, steps, scalings = zip(*((call["seed"], call["steps"], call["scaling"]) for call in calls), strict=True)
-    assert list(seeds) == [[1, 0], [1, 1], [1, 1]]
-    assert steps == (6, 3, 3)
-    assert scalings[0] is None and scalings[1] == scalings[2] and scalings[1].unscaled == 0.15
+    assert list(seeds) == [[1, 0], [1, 1], [1, 1], [1, 1]]
+    assert steps == (6, 3, 3, 9)
+    assert scalings[0] is None and scalings[1] == scalings[2] == scalings[3] and scalings[1].unscaled == 0.15
     assert [run["variant"] for run in copied.results.runs if run["seed"] == 1] == [
         "regular",
         "batchnorm-only",
         "deformable",
+        "from-scratch",
     ]
 
 
 def test_an_unknown_variant_is_refused(copied):
-    with pytest.raises(ValueError, match="regular, batchnorm-only, conv-offset-2017, deformable; received 'rigid'"):
+    with pytest.raises(ValueError, match="one of regular, batchnorm-only, .*; received 'rigid'"):
         copied.run("rigid", 0)
-
-
-# The results file
-
-
-def test_runs_are_added_in_order_and_read_back(results, make_run):
-    added = [make_run("deformable", 1), make_run("regular", 1), make_run("deformable", 0), make_run("regular", 0)]
-    for run in added:
-        results.add(run)
-    again = experiment.Results(results.path, SETTINGS)
-    assert again.runs == added[::-1][:1] + [added[1], added[2], added[0]]
-    assert again.find("deformable", 0) == added[2]
-    assert again.find("batchnorm-only", 0) is None
-
-
-def test_a_run_of_the_same_variant_and_seed_is_replaced(results, make_run):
-    for run in (make_run("regular", 0, 0.1), make_run("regular", 1, 0.2), make_run("regular", 0, 0.3)):
-        results.add(run)
-    assert [run["regular"] for run in experiment.read_results(results.path)] == [0.3, 0.2]
-
-
-@pytest.mark.parametrize(
-    "key, value", [("dataset", "mnist"), ("finetune_steps", 4), ("unscaled_share", 0.0), ("interpolation", "nearest")]
-)
-def test_runs_of_other_settings_are_not_mixed_in(results, make_run, key, value):
-    results.add(make_run("regular"))
-    before = results.path.read_bytes()
-    with pytest.raises(ValueError, match=f"results.json holds runs with {key}=.*{value!r}.* Choose another --out"):
-        experiment.Results(results.path, dataclasses.replace(SETTINGS, **{key: value}))
-    assert results.path.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b'{"format": 1, "runs": [{"variant": "regu',
-        b"[]",
-        b'{"runs": []}',
-        b'{"format": 2, "runs": []}',
-        b'{"format": 1}',
-        b'{"format": 1, "runs": null}',
-        b'{"format": 1, "runs": [3]}',
-        b'{"format": 1, "runs": [{"seed": 0}]}',
-        b"\x89HDF\r\n",
-    ],
-)
-def test_a_damaged_file_is_refused_and_left_as_it_is(results, content):
-    results.path.write_bytes(content)
-    with pytest.raises(ValueError, match="results.json is not a results file that this version reads"):
-        experiment.Results(results.path, SETTINGS)
-    assert results.path.read_bytes() == content
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(results, make_run):
-    """A full disk, as the system tells of it: no file may grow beyond a limit."""
-    resource = pytest.importorskip("resource")
-    results.add(make_run("regular"))
-    before = results.path.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            results.add(make_run("deformable", command="x" * 100_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert results.path.read_bytes() == before
-    assert os.listdir(results.path.parent) == ["results.json"]
-
-
-def test_the_file_is_whole_on_disk_before_it_takes_the_place_of_the_old_one(results, make_run, monkeypatch):
-    """What a crash between two of these steps would leave: always a whole file."""
-    results.add(make_run("regular"))
-    seen, synced, sync = [], [], os.fsync
-
-    def look(descriptor):
-        seen.append(len(experiment.read_results(results.path)))
-        synced.append(os.fstat(descriptor).st_size)
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", look)
-    results.add(make_run("deformable"))
-    assert seen == [1]
-    assert synced == [results.path.stat().st_size]
-    assert len(experiment.read_results(results.path)) == 2
 
 
 REPRODUCE = """
 import functools, sys
 from deformconv import cli
-from deformconv.study import experiment, training
-from deformconv.study.scaling import scaled_copy, zoomed_copy
+from deformconv.study import experiment, queue, results, training
+from deformconv.study.scaling import Scaling, rotation_matrices, scaled_copy, warp_all, zoomed_copy
 experiment.BUDGETS["quick"] = {budget}
 training.accuracy = functools.partial(training.accuracy, batch_size=10)
 sys.exit(cli.main(["reproduce", "--dataset", "digits", "--budget", "quick", "--variant", "regular", "batchnorm-only"]))
@@ -248,46 +166,62 @@ def test_killed_after_its_first_run_the_same_command_goes_on(tiny_budget, tmp_pa
                 break
         process.kill()
     assert process.returncode == -9
-    (kept,) = experiment.read_results(path)
+    (kept,) = results.read(path)
     assert kept["variant"] == "regular"
 
     weights = path.parent / "weights" / "regular-0.weights.h5"
     trained = weights.read_bytes()
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    runs = experiment.read_results(path)
+    runs = results.read(path)
     assert [run["variant"] for run in runs] == ["regular", "batchnorm-only"]
     assert runs[0] == kept and weights.read_bytes() == trained
 
 
-# Tables
+@pytest.mark.parametrize("precision", experiment.PRECISIONS)
+def test_precision_is_that_of_what_computes_and_not_of_what_is_kept(study, tmp_path, precision):
+    settings = dataclasses.replace(study.settings, precision=precision, test_images=10, zoom_images=10)
+    other = experiment.Study(study.data, settings, tmp_path, progress=False)
+    run = other.run("deformable", 0)
+    assert run["precision"] == precision and 0 <= run["scaled"] <= 1
+    layer = other.model("deformable", 0).get_layer("conv21")
+    assert layer.compute_dtype == precision.removeprefix("mixed_") and layer.kernel.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
 
 
-def test_a_summary_has_means_and_sample_deviations_in_per_cent(make_run):
-    runs = [
-        make_run("batchnorm-only", 0, 0.98, 0.5),
-        make_run("batchnorm-only", 1, 0.96, 0.6),
-        make_run("batchnorm-only", 2, 0.97, 0.4),
-        make_run("regular", 0, 0.75, 0.125, trained_parameters=242_250),
-    ]
-    summary = experiment.summarise(runs)
-    assert list(summary) == ["regular", "batchnorm-only"]
-    assert summary["batchnorm-only"]["seeds"] == 3
-    assert summary["batchnorm-only"]["regular"] == pytest.approx((97, 1))
-    assert summary["batchnorm-only"]["scaled"] == pytest.approx((50, 10))
-    assert summary["regular"]["trained_parameters"] == 242_250
-    assert summary["regular"]["scaled"] == (12.5, pytest.approx(np.nan, nan_ok=True))
-    assert experiment.table(runs).splitlines() == [
-        "| variant        | trained weights | regular %    | scaled %      | seeds |",
-        "|----------------|-----------------|--------------|---------------|-------|",
-        "| regular        | 242,250         | 75.00        | 12.50         | 1     |",
-        "| batchnorm-only | 704             | 97.00 ± 1.00 | 50.00 ± 10.00 | 3     |",
-    ]
+# Several processes, one folder
 
 
-def test_the_table_of_nothing_is_a_head():
-    assert experiment.summarise([]) == {}
-    assert len(experiment.table([]).splitlines()) == 2
+def test_two_processes_share_a_folder_and_each_run_is_made_once(tiny_budget, tmp_path):
+    command = [sys.executable, "-c", REPRODUCE.format(budget=tiny_budget)]
+    both = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    folder = tmp_path / "results" / "digits-quick"
+    assert [run["variant"] for run in results.read(folder / "results.json")] == ["regular", "batchnorm-only"]
+
+
+def test_what_another_process_is_at_is_left_to_it_until_it_ends(copied, no_training, monkeypatch):
+    """First everything else; then it waits, and takes what the other one has finished."""
+    order, taken = [], FileLock(copied.folder / "unfinished" / "deformable-0.lock")
+    monkeypatch.setattr(queue.time, "sleep", lambda _: taken.release())
+    with taken:
+        with pytest.raises(queue.Busy, match="another process is at deformable, seed 0"):
+            copied.run("deformable", 0)
+        for run in copied.run_all(["regular", "deformable", "modulated"], [0]):
+            order.append(run["variant"])
+    assert order == ["regular", "modulated", "deformable"]
+
+
+def test_runs_that_another_process_adds_meanwhile_are_kept(copied):
+    """Both opened the file before either wrote to it."""
+    other = experiment.Study(copied.data, copied.settings, copied.folder)
+    run = copied.results.find("regular", 0)
+    copied.results.add({**run, "seed": 5})
+    other.results.add({**run, "seed": 6})
+    seeds = [run["seed"] for run in results.read(copied.folder / "results.json") if run["variant"] == "regular"]
+    assert seeds == [0, 5, 6]
 
 
 @pytest.mark.parametrize("budget", experiment.BUDGETS)

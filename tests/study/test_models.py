@@ -1,10 +1,13 @@
 """The classifier, transplants, what is frozen; that frozen means frozen is seen on weights that were trained."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 
-from deformconv.study import experiment, models
+from deformconv.study import models
+from deformconv.study.variants import VARIANTS
 
 BATCHNORM = {
     f"{name}_bn/{weight}"
@@ -13,12 +16,17 @@ BATCHNORM = {
 }
 PLAIN = BATCHNORM | {f"{layer}/{weight}" for layer in (*models.CONVOLUTIONS, "fc1") for weight in ("kernel", "bias")}
 OFFSETS = {f"{name}/offset_conv/{weight}" for name in models.DEFORMED for weight in ("kernel", "bias")}
-OFFSETS_2017 = {f"{name}_offset/offset_conv/kernel" for name in models.DEFORMED}
+CONV_OFFSETS = {f"{name}_offset/offset_conv/kernel" for name in models.DEFORMED}
+
+ADAPTERS = {f"{name}_adapter/{weight}" for name in models.DEFORMED for weight in ("kernel", "bias")}
+conv_offset_2017 = functools.partial(models.conv_offset, layout="2017")
 
 MAKERS = {
     "rigid": (models.rigid, PLAIN),
     "deformable": (models.deformable, PLAIN | OFFSETS),
-    "conv_offset_2017": (models.conv_offset_2017, PLAIN | OFFSETS_2017),
+    "conv_offset": (models.conv_offset, PLAIN | CONV_OFFSETS),
+    "conv_offset_2017": (conv_offset_2017, PLAIN | CONV_OFFSETS),
+    "adapted": (models.adapted, PLAIN | ADAPTERS),
 }
 
 
@@ -57,7 +65,7 @@ def test_batchnorm_follows_at_the_asked_momentum():
 # Transplants
 
 
-@pytest.mark.parametrize("convolution", [models.deformable, models.conv_offset_2017])
+@pytest.mark.parametrize("convolution", [models.deformable, conv_offset_2017])
 def test_with_zero_offsets_a_transplanted_classifier_answers_as_the_rigid_one(study, convolution):
     regular = study.model("regular", 0)
     target = models.digit_classifier(convolution)
@@ -94,12 +102,12 @@ def test_a_target_with_another_shape_is_refused_untouched():
         (models.deformable, models.train_only_offsets, OFFSETS, 36_342),
         (models.rigid, models.train_only_batchnorm, {path for path in BATCHNORM if "moving" not in path}, 704),
         (
-            models.conv_offset_2017,
+            conv_offset_2017,
             models.freeze_as_in_2017,
-            OFFSETS_2017 | {path for path in BATCHNORM if "moving" not in path},
+            CONV_OFFSETS | {path for path in BATCHNORM if "moving" not in path},
             18_432 + 73_728 + 294_912 + 704,
         ),
-        (models.conv_offset_2017, models.train_only_offsets, OFFSETS_2017, 18_432 + 73_728 + 294_912),
+        (conv_offset_2017, models.train_only_offsets, CONV_OFFSETS, 18_432 + 73_728 + 294_912),
         (models.rigid, lambda model: model, {path for path in PLAIN if "moving" not in path}, 242_250),
     ],
 )
@@ -110,19 +118,47 @@ def test_the_optimizer_is_left_these_weights(convolution, freeze, trained, count
     assert models.count_trained(model) == count
 
 
-@pytest.mark.parametrize(
-    "variant, changed",
-    [("deformable", OFFSETS), ("batchnorm-only", BATCHNORM), ("conv-offset-2017", BATCHNORM)],
-)
-def test_a_fine_tune_changes_these_weights_and_no_bit_of_any_other(study, variant, changed):
-    """BatchNorm's statistics are among the weights; 2017's offsets are not among those that change."""
-    start = models.digit_classifier(experiment.VARIANTS[variant].convolution)
+CHANGED = {
+    "batchnorm-only": BATCHNORM,
+    "conv-offset-2017": BATCHNORM,  # the offsets are not among them
+    "conv-offset": CONV_OFFSETS,
+    "deformable": OFFSETS,
+    "deformable-all-layers": OFFSETS | {"conv11/offset_conv/kernel", "conv11/offset_conv/bias"},
+    "deformable-groups": OFFSETS,
+    "modulated": OFFSETS,
+    "equal-parameters": ADAPTERS,
+}
+
+
+@pytest.mark.parametrize("variant", [name for name, kind in VARIANTS.items() if kind.frozen])
+def test_a_fine_tune_changes_these_weights_and_no_bit_of_any_other(study, variant):
+    """BatchNorm's statistics are among the weights."""
+    start = VARIANTS[variant].network(batchnorm_momentum=0.9)
     before = values(models.transplant(study.model("regular", 0), start))
     after = values(study.model(variant, 0))
     assert after.keys() == before.keys()
-    assert {path for path, value in after.items() if value.tobytes() != before[path].tobytes()} == changed
+    changed = {path for path, value in after.items() if value.tobytes() != before[path].tobytes()}
+    if variant == "spatial-transformer":
+        assert changed == after.keys() - PLAIN
+    else:
+        assert changed == CHANGED[variant]
+
+
+@pytest.mark.parametrize("name", [name for name, kind in VARIANTS.items() if kind.start_trained])
+def test_before_its_training_a_variant_is_the_classifier_that_it_starts_from(study, name):
+    """Also the warped one: its warp is the identity, but for the rounding of coordinates."""
+    regular, images = study.model("regular", 0), study.data.x_test[:3]
+    start = models.transplant(regular, VARIANTS[name].network(batchnorm_momentum=0.9))
+    np.testing.assert_allclose(start(images), regular(images), atol=1e-5)
+
+
+def test_the_control_of_equal_parameters_has_at_least_as_many():
+    trained = {}
+    for name in ("deformable", "equal-parameters"):
+        trained[name] = models.count_trained(VARIANTS[name].train_only(VARIANTS[name].network()))
+    assert 1 <= trained["equal-parameters"] / trained["deformable"] < 1.05
 
 
 def test_2017s_offsets_are_exactly_zero_after_training(study):
     trained = values(study.model("conv-offset-2017", 0))
-    assert [int(np.count_nonzero(trained[path])) for path in sorted(OFFSETS_2017)] == [0, 0, 0]
+    assert [int(np.count_nonzero(trained[path])) for path in sorted(CONV_OFFSETS)] == [0, 0, 0]

@@ -1,43 +1,64 @@
 """Drawings of the study: accuracy against zoom, and where a trained network looks."""
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 
-from deformconv.course.figures.style import BLUE, GREEN, ORANGE, SKY, VERMILION, style
+from deformconv.course.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
 from deformconv.layers import DeformableConv2D
+from deformconv.study.diagnostics import offsets_of
 from deformconv.study.scaling import zoomed_copy
 
-# One look per variant, the same in every figure: colour, marker, dashes.
+# One look per variant, the same in every figure: panel, colour, marker, dashes.
 LOOKS = {
-    "regular": (BLUE, "s", "-"),
-    "batchnorm-only": (ORANGE, "^", "--"),
-    "conv-offset-2017": (VERMILION, "v", ":"),
-    "deformable": (GREEN, "o", "-"),
+    "regular": (None, BLUE, "s", "-"),
+    "deformable": (None, GREEN, "o", "-"),
+    "deformable-all-layers": ("offsets learn, all else is frozen", SKY, "D", "-"),
+    "deformable-groups": ("offsets learn, all else is frozen", PURPLE, "P", "--"),
+    "modulated": ("offsets learn, all else is frozen", ORANGE, "X", "-."),
+    "conv-offset": ("offsets learn, all else is frozen", VERMILION, "^", ":"),
+    "batchnorm-only": ("frozen controls", ORANGE, "^", "--"),
+    "conv-offset-2017": ("frozen controls", VERMILION, "v", ":"),
+    "spatial-transformer": ("frozen controls", SKY, "D", "-"),
+    "equal-parameters": ("frozen controls", PURPLE, "P", "-."),
+    "full-fine-tune": ("nothing is frozen", ORANGE, "^", "--"),
+    "from-scratch": ("nothing is frozen", PURPLE, "P", "-."),
+    "from-scratch-deformable": ("nothing is frozen", SKY, "D", "-"),
 }
 
 
 def accuracy_against_zoom(runs):
-    """Mean accuracy of each variant at fixed zooms, with the standard deviation over seeds as a band."""
-    variants = list(dict.fromkeys(run["variant"] for run in runs))
+    """Mean accuracy of each variant at fixed zooms, with the standard deviation over seeds as a band.
+
+    The regular classifier and `deformable` are in every panel, the others in the panel of their kind.
+    """
+    variants = [name for name in LOOKS if any(run["variant"] == name for run in runs)]
+    panels = list(dict.fromkeys(LOOKS[name][0] for name in variants if LOOKS[name][0])) or [None]
     with style():
-        figure, ax = plt.subplots(figsize=(7.5, 4.2))
-        ax.axvspan(1, 2.5, color="0.93", zorder=0)
-        ax.text(1.75, 3, "zooms seen in fine-tuning", ha="center", color="0.35")
-        for variant in variants:
-            own = [run for run in runs if run["variant"] == variant]
-            zooms = np.array([float(zoom) for zoom in own[0]["zoom"]])
-            values = 100 * np.array([list(run["zoom"].values()) for run in own])
-            mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1) if len(own) > 1 else 0
-            colour, marker, dashes = LOOKS[variant]
-            ax.plot(zooms, mean, color=colour, marker=marker, linestyle=dashes, label=variant)
-            ax.fill_between(zooms, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
-        ax.set(xlabel="zoom (the digit is 1 / zoom of its size)", ylabel="test accuracy, %", ylim=(0, 101))
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(max(6, 4.6 * len(panels)), 5.0), sharey=True, squeeze=False
+        )
+        for ax, panel in zip(axes[0], panels, strict=True):
+            ax.axvspan(1, 2.5, color="0.93", zorder=0)
+            ax.text(1.75, 3, "zooms seen in fine-tuning", ha="center", color="0.35")
+            for variant in (name for name in variants if LOOKS[name][0] in (None, panel)):
+                _draw_curve(ax, variant, [run for run in runs if run["variant"] == variant])
+            ax.set(xlabel="zoom (the digit is 1 / zoom of its size)", ylim=(0, 101))
+            ax.set_title(panel or "", loc="left")
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
         seeds = len({run["seed"] for run in runs})
-        ax.set_title(f"{runs[0]['dataset']}, {seeds} seed{'s' if seeds > 1 else ''}", loc="left")
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        axes[0, 0].set_ylabel("test accuracy, %")
+        figure.suptitle(f"{runs[0]['dataset']}, {seeds} seed{'s' if seeds > 1 else ''}", x=0.01, ha="left")
     return figure
+
+
+def _draw_curve(ax, variant, runs):
+    zooms = np.array([float(zoom) for zoom in runs[0]["zoom"]])
+    values = 100 * np.array([list(run["zoom"].values()) for run in runs])
+    mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1) if len(runs) > 1 else 0
+    _, colour, marker, dashes = LOOKS[variant]
+    ax.plot(zooms, mean, color=colour, marker=marker, linestyle=dashes, label=variant)
+    ax.fill_between(zooms, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
 
 
 def trace_points(model, images, pixel=(3, 3)) -> np.ndarray:
@@ -47,13 +68,12 @@ def trace_points(model, images, pixel=(3, 3)) -> np.ndarray:
     the layer before is asked in turn. Three layers of nine taps give 729 points, in pixels of the image.
     """
     layers = [layer for layer in model.layers if isinstance(layer, DeformableConv2D)]
-    seen_by_layers = keras.Model(model.input, {layer.name: layer.input for layer in layers})(images)
+    offsets = offsets_of(model, images)
     points = np.tile(np.array(pixel, "float64"), (len(images), 1, 1))
     for layer in reversed(layers):
-        seen = seen_by_layers[layer.name]
-        offsets = keras.ops.convert_to_numpy(layer.offsets_and_mask(seen)[0])
-        offsets = offsets.reshape(*offsets.shape[:3], -1, 2)
-        points = np.stack([_taps_of(*pair, layer, seen.shape[1:3]) for pair in zip(points, offsets, strict=True)])
+        own = offsets[layer.name].reshape(*offsets[layer.name].shape[:3], -1, 2)
+        size = layer.input.shape[1:3]
+        points = np.stack([_taps_of(*pair, layer, size) for pair in zip(points, own, strict=True)])
     return points
 
 

@@ -1,0 +1,23 @@
+"""Files that are whole at every moment."""
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+# What zipfile and NumPy raise on damaged bytes, depending on where the damage is.
+UNREADABLE = (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+def write_atomically(path, content: bytes) -> None:
+    """Writes a file whole or not at all: beside its place first, onto the disk, then into its place."""
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

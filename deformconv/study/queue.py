@@ -1,0 +1,115 @@
+"""A queue of runs in a folder: each is made once, by any number of processes, which may die at any moment."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+from filelock import FileLock, Timeout
+
+from deformconv.study import models
+from deformconv.study.provenance import hardware, versions
+from deformconv.study.results import Results
+
+WAIT_SECONDS = 1.0
+
+
+class Busy(Exception):
+    """Another process is at this run, or at the one that it starts from."""
+
+
+class Queue:
+    """Runs into one folder: `results.json`, and the weights of each run; finished ones are found and not run again.
+
+    A run is one variant with one seed. It belongs to the process that holds its lock; the operating system opens the
+    lock when that process ends, and another takes the run up from its last checkpoint.
+
+    A subclass says what its runs are: `names`, the variants; `network(variant)`, a new one; `train(variant, seed,
+    checkpoint)`, which returns the trained network and what to tell of the training; and `test(model, seed)`, which
+    returns accuracies.
+
+    Args:
+        folder: where everything goes; several processes may share it.
+        settings: a dataclass of all that decides the outcome of a run besides its variant and seed.
+        command: what made the runs, for the record.
+        progress: whether trainings show a bar.
+    """
+
+    def __init__(self, folder, settings, command="", progress=True):
+        self.folder, self.settings, self.command, self.progress = Path(folder), settings, command, progress
+        for name in ("weights", "unfinished"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.results = Results(self.folder / "results.json", settings)
+
+    def run_all(self, variants, seeds):
+        """Runs every variant with every seed that is not finished; yields each run's results as it is there."""
+        pending = [(variant, seed) for seed in seeds for variant in variants]
+        while pending:
+            busy = []
+            for variant, seed in pending:
+                try:
+                    yield self.run(variant, seed)
+                except Busy:
+                    busy.append((variant, seed))
+            if len(busy) == len(pending):
+                time.sleep(WAIT_SECONDS)
+            pending = busy
+
+    def run(self, variant, seed) -> dict:
+        """Trains and tests one variant with one seed, or returns the finished run. What it starts from comes first.
+
+        Raises:
+            ValueError: if the variant is unknown.
+            Busy: if another process is at it.
+        """
+        if variant not in self.names:
+            raise ValueError(f"`variant` must be one of {', '.join(self.names)}; received {variant!r}.")
+        try:
+            with FileLock(self._unfinished(variant, seed, "lock"), timeout=0):
+                self.results.read()
+                done = self.results.find(variant, seed)
+                if not (done and self.weights_path(variant, seed).exists()):
+                    done = self._run(variant, seed)
+                # Last: whoever dies before finds the run whole, and only this left to do.
+                self._unfinished(variant, seed, "npz").unlink(missing_ok=True)
+                return done
+        except Timeout as error:
+            raise Busy(f"another process is at {variant}, seed {seed}") from error
+
+    def model(self, variant, seed):
+        """The trained model of a finished run."""
+        model = self.network(variant)
+        model.load_weights(self.weights_path(variant, seed))
+        return model
+
+    def weights_path(self, variant, seed) -> Path:
+        """Where the weights of a run lie."""
+        return self.folder / "weights" / f"{variant}-{seed}.weights.h5"
+
+    def _unfinished(self, variant, seed, ending):
+        return self.folder / "unfinished" / f"{variant}-{seed}.{ending}"
+
+    def _run(self, variant, seed):
+        model, told = self.train(variant, seed, checkpoint=self._unfinished(variant, seed, "npz"))
+        self._save_weights(model, variant, seed)
+        run = {
+            "variant": variant,
+            "seed": seed,
+            **self.test(model, seed),
+            "trained_parameters": models.count_trained(model),
+            "parameters": model.count_params(),
+            **told,
+            "hardware": hardware(),
+            "engine": keras.backend.backend(),
+            "versions": versions(),
+            **asdict(self.settings),
+            "command": self.command,
+        }
+        self.results.add(run)
+        return run
+
+    def _save_weights(self, model, variant, seed):
+        path = self.weights_path(variant, seed)
+        part = path.with_name(f"part-{path.name}")  # Keras insists on the ending .weights.h5
+        model.save_weights(part)
+        part.replace(path)

@@ -1,0 +1,113 @@
+"""The results file: finished runs, whole at every moment, shared by processes; and the table it makes."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from deformconv.study.files import write_atomically
+from deformconv.study.variants import VARIANTS
+
+FORMAT = 1
+
+
+class Results:
+    """Runs of one group of settings in one file, which several processes may add to.
+
+    Raises:
+        ValueError: if the file there holds runs of other settings, or is not a results file.
+    """
+
+    def __init__(self, path, settings):
+        self.path, self.settings, self.runs = Path(path), settings, []
+        self.read()
+
+    def read(self):
+        """Takes in what is in the file by now."""
+        self.runs = read(self.path) if self.path.exists() else []
+        for run in self.runs:
+            differing = [key for key, value in asdict(self.settings).items() if run.get(key) != value]
+            if differing:
+                key = differing[0]
+                raise ValueError(
+                    f"{self.path} holds runs with {key}={run.get(key)!r}, and this one has "
+                    f"{key}={getattr(self.settings, key)!r}: a table of both would mislead. Choose another --out."
+                )
+
+    def find(self, variant, seed):
+        """The finished run, or None."""
+        return next((run for run in self.runs if (run["variant"], run["seed"]) == (variant, seed)), None)
+
+    def add(self, run):
+        """Keeps a run, replacing one of the same variant and seed."""
+        # The lock is the operating system's: it ends with the process that holds it, however that ends.
+        with FileLock(self.path.with_suffix(".lock")):
+            self.read()
+            kept = [old for old in self.runs if (old["variant"], old["seed"]) != (run["variant"], run["seed"])]
+            runs = sorted([*kept, run], key=lambda run: (list(VARIANTS).index(run["variant"]), run["seed"]))
+            write_atomically(self.path, json.dumps({"format": FORMAT, "runs": runs}, indent=1).encode() + b"\n")
+            self.runs = runs
+
+
+def read(path) -> list[dict]:
+    """The runs of a results file."""
+    try:
+        content = json.loads(Path(path).read_text())
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}")
+        for run in content["runs"]:
+            run["variant"], run["seed"]  # every run says which it is
+        return content["runs"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a results file that this version reads ({error}).") from error
+
+
+ACCURACIES = {
+    "regular": "the test set as it is",
+    "scaled": "digits shrunk to 1.0-0.4 of their size, each axis on its own, and shifted: what fine-tuning sees",
+    "scaled_nearest": "the same, each pixel the nearest, as in 2017",
+    "enlarged": "digits 1.0-1.67 times their size",
+    "shrunk": "digits shrunk to 0.4-0.33 of their size, and shifted",
+    "rotated": "digits turned by up to 45 degrees",
+}
+
+
+def summarise(runs, measures=tuple(ACCURACIES)) -> dict[str, dict]:
+    """Per variant: number of seeds, and mean and sample standard deviation of each measure, in per cent."""
+    summary = {}
+    for variant in VARIANTS:
+        own = [run for run in runs if run["variant"] == variant]
+        if own:
+            summary[variant] = {"seeds": len(own), "trained_parameters": own[0]["trained_parameters"]}
+            for key in (key for key in measures if key in own[0]):
+                values = 100 * np.array([run[key] for run in own])
+                spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+                summary[variant][key] = (float(values.mean()), spread)
+    return summary
+
+
+def table(runs, measures=("regular", "scaled")) -> str:
+    """The results as a Markdown table, which reads well in a terminal too."""
+
+    def cell(mean, spread):
+        return f"{mean:.2f}" + ("" if np.isnan(spread) else f" ± {spread:.2f}")
+
+    header = ["variant", "trained weights", *(f"{name.replace('_', ', ')} %" for name in measures), "seeds"]
+    rows = [
+        [
+            name,
+            f"{entry['trained_parameters']:,}",
+            *(cell(*entry[measure]) for measure in measures),
+            str(entry["seeds"]),
+        ]
+        for name, entry in summarise(runs, measures).items()
+    ]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells):
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([line(header), rule, *map(line, rows)])
