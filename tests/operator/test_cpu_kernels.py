@@ -51,7 +51,8 @@ def gradients_of(convolve, tensors, options, upstream):
     return outputs, tape.gradient(outputs, watched, output_gradients=upstream)
 
 
-# Channels and filters that fill vectors and tiles, and that leave some over; more threads than images and fewer.
+# Channels and filters that fill vectors and tiles, and that leave some over; more threads than images and fewer; a
+# kernel too large for the cache.
 CASES = pytest.mark.parametrize(
     "batch, size, channels, filters, offset_groups",
     [
@@ -60,6 +61,7 @@ CASES = pytest.mark.parametrize(
         (1, (6, 9), 48, 130, 3),
         (2, (30, 17), 16, 5, 2),
         (5, (4, 3), 2, 1, 2),
+        (2, (9, 7), 170, 260, 1),
     ],
 )
 

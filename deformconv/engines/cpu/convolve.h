@@ -121,7 +121,7 @@ struct Convolution {
   Grid<T> grid() const { return Grid<T>(offsets, *geometry, s, out_width); }
   int64_t depth() const { return s.taps * s.channels; }
   int64_t all_rows() const { return s.batch * s.rows; }
-  Blocks blocks(int64_t rows) const { return Blocks(rows, depth() * sizeof(T)); }
+  Blocks blocks(int64_t rows) const { return Blocks(rows, depth() * sizeof(T), depth() * filters * sizeof(T)); }
 };
 
 template <typename T>
@@ -194,7 +194,7 @@ class DeformConvPointsGrad : public OpKernel {
       Buffer<T> sink(4 * part.count);
       const int64_t depth = s.taps * part.count;
       const Buffer<T>& kernel = kernels[i % sums.copies];
-      const Blocks blocks(s.rows, depth * sizeof(T));
+      const Blocks blocks(s.rows, depth * sizeof(T), kernel.size() * sizeof(T));
       static thread_local Buffer<T> seen;  // the upstream gradient at the taps: (rows, taps, the part's channels)
       seen.resize(blocks.size * depth);
       for (int64_t block = 0; block < blocks.count(); ++block) {

@@ -6,6 +6,7 @@
 #ifndef DEFORMCONV_MULTIPLY_H_
 #define DEFORMCONV_MULTIPLY_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -38,6 +39,8 @@ constexpr int kTileBytes = 2 * 32;
 constexpr int kTileBytes = 2 * 16;
 #endif
 constexpr int kTileRows = 6;
+constexpr int64_t kCacheBytes = 1 << 20;  // half of a large L2 cache
+constexpr int64_t kPieceDepth = 384;
 
 enum class Left { kAsIs, kTransposed };
 enum class Into { kNew, kSum };
@@ -72,10 +75,10 @@ void MultiplyColumns(const T* a, int64_t a_row, const T* b, int64_t b_row, int64
   for (; i < rows; ++i) MultiplyTile<LEFT, INTO, 1, COLUMNS>(a + i * next, a_row, b, b_row, depth, c + i * c_row, c_row);
 }
 
-// c (rows, columns) = a (rows, depth) * b (depth, columns).
+// The same for all columns.
 template <Left LEFT, Into INTO, typename T>
-void Multiply(const T* a, int64_t a_row, const T* b, int64_t b_row, T* c, int64_t c_row, int64_t rows, int64_t depth,
-              int64_t columns) {
+void MultiplyPiece(const T* a, int64_t a_row, const T* b, int64_t b_row, T* c, int64_t c_row, int64_t rows,
+                   int64_t depth, int64_t columns) {
   constexpr int kWide = kTileBytes / sizeof(T), kNarrow = kWide / 4;
   int64_t j = 0;
   for (; j + kWide <= columns; j += kWide) {
@@ -85,6 +88,19 @@ void Multiply(const T* a, int64_t a_row, const T* b, int64_t b_row, T* c, int64_
     MultiplyColumns<LEFT, INTO, kNarrow>(a, a_row, b + j, b_row, depth, c + j, c_row, rows);
   }
   for (; j < columns; ++j) MultiplyColumns<LEFT, INTO, 1>(a, a_row, b + j, b_row, depth, c + j, c_row, rows);
+}
+
+// c (rows, columns) = a (rows, depth) * b (depth, columns). A `b` that is too large for the cache is taken in pieces.
+template <Left LEFT, Into INTO, typename T>
+void Multiply(const T* a, int64_t a_row, const T* b, int64_t b_row, T* c, int64_t c_row, int64_t rows, int64_t depth,
+              int64_t columns) {
+  const bool fits = depth * b_row * static_cast<int64_t>(sizeof(T)) <= kCacheBytes;
+  const int64_t piece = fits ? depth : kPieceDepth, next = LEFT == Left::kAsIs ? 1 : a_row;
+  MultiplyPiece<LEFT, INTO>(a, a_row, b, b_row, c, c_row, rows, std::min(depth, piece), columns);
+  for (int64_t k = piece; k < depth; k += piece) {
+    const int64_t count = std::min(depth - k, piece);
+    MultiplyPiece<LEFT, Into::kSum>(a + k * next, a_row, b + k * b_row, b_row, c, c_row, rows, count, columns);
+  }
 }
 
 }  // namespace deformconv

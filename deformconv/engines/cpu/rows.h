@@ -42,11 +42,13 @@ void ForEach(OpKernelContext* context, int64_t total, const Work& work) {
       });
 }
 
-// Rows of output pixels in blocks: how many blocks, and rows in each.
+// Rows of output pixels in blocks: how many blocks, and rows in each. A large kernel is read from afar for each block:
+// then blocks are larger too.
 struct Blocks {
   int64_t rows, size;
-  Blocks(int64_t all_rows, int64_t bytes_a_row) : rows(all_rows) {
-    const int64_t tiles = kBlockBytes / std::max<int64_t>(1, bytes_a_row) / kTileRows;
+  Blocks(int64_t all_rows, int64_t bytes_a_row, int64_t kernel_bytes = 0) : rows(all_rows) {
+    const int64_t bytes = std::min(std::max(kernel_bytes, kBlockBytes), 4 * kBlockBytes);
+    const int64_t tiles = bytes / std::max<int64_t>(1, bytes_a_row) / kTileRows;
     size = kTileRows * std::max<int64_t>(1, std::min<int64_t>(tiles, 80));
   }
   int64_t count() const { return (rows + size - 1) / size; }
