@@ -11,7 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from deformconv.bench import costs as bench_costs
 from deformconv.study import results
+from deformconv.study.variants import VARIANTS
 
 BOOK = Path(__file__).parent
 RESULTS = BOOK / "results"
@@ -74,7 +76,61 @@ def speed() -> str:
     )
 
 
-PAGES = {BOOK.parent / "README.md": {"results": study, "speed": speed}, BOOK / "index.md": {"results": study}}
+def variants() -> str:
+    """What each variant is, as a Markdown list."""
+    return "\n".join(f"- `{name}`: {kind.description}" for name, kind in VARIANTS.items())
+
+
+def accuracies() -> str:
+    """All accuracies of the committed results, as a Markdown table."""
+    runs = results.read(RESULTS / "scaled_mnist.json")
+    return results.table(runs, tuple(name for name in results.ACCURACIES if name in runs[0]))
+
+
+def costs() -> str:
+    """What each variant costs, from the committed benchmark, as Markdown."""
+    measured = json.loads((MEASURED / "cpu-2-cores-variants.json").read_text())
+    return (
+        f"{bench_costs.table(measured['results'])}\n\nA batch of {bench_costs.BATCH} images, float32. "
+        f"Made by `{measured['command']}` on {measured['hardware']}."
+    )
+
+
+def mnist_scale() -> str:
+    """The errors on MNIST-scale beside the published ones, as Markdown."""
+    runs = results.read(RESULTS / "mnist_scale.json")
+    run = runs[0]
+    return (
+        f"{results.table(runs, ('error',))}\n\nTest error, mean ± standard deviation over realisations, {run['steps']} "
+        f"steps of {run['batch_size']}. Made by `{run['command']}` on {run['hardware']}."
+    )
+
+
+def every_run() -> str:
+    """Each run on a line, as a Markdown table."""
+    lines = [
+        "| variant | seed | regular % | scaled % | steps | seconds | engine |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for run in results.read(RESULTS / "scaled_mnist.json"):
+        lines.append(
+            f"| {run['variant']} | {run['seed']} | {run['regular']:.2%} | {run['scaled']:.2%} | {run['steps']} | "
+            f"{run['seconds']:.0f} | {run['engine']} {run['versions'][run['engine']]} |".replace("%", "")
+        )
+    return "\n".join(lines)
+
+
+PAGES = {
+    BOOK.parent / "README.md": {"results": study, "speed": speed},
+    BOOK / "index.md": {"results": study},
+    BOOK / "results.md": {
+        "variants": variants,
+        "accuracies": accuracies,
+        "costs": costs,
+        "mnist-scale": mnist_scale,
+        "runs": every_run,
+    },
+}
 
 
 def with_blocks(text, blocks) -> str:
