@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullLocator
 
 from deformconv.course.figures.style import BLUE, GREEN, style
 
@@ -39,6 +40,10 @@ def growth(results, direction="forward"):
                 )
                 ax.plot(*np.transpose(points), marker="o", markersize=4, label=contender)
             ax.set(xscale="log", yscale="log", xlabel=what)
+            values = sorted({int(r["case"].split()[1]) for r in of_what})
+            ax.set_xticks(values, [str(value) for value in values])
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.yaxis.set_major_formatter("{x:g}")
         axes[0].set_ylabel("milliseconds")
         axes[2].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
