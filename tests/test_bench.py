@@ -100,3 +100,16 @@ def test_training_steps_are_timed_for_both_networks(monkeypatch):
         assert 0 < result["low"] <= result["median"] <= result["high"]
         assert result["images_per_second"] > 0 and result["cores_busy"] > 0
     assert "times plain" in report.training_table([plain, deformable])
+
+
+def test_each_variants_cost_is_measured_in_a_process_of_its_own(monkeypatch):
+    from deformconv.bench import costs
+
+    adapted, deformable = costs.run(["equal-parameters", "deformable"], threads=1)
+    assert (adapted["trained_parameters"], deformable["trained_parameters"]) == (37_184, 36_342)
+    assert adapted["parameters"] == 242_954 + 37_184
+    for result in (adapted, deformable):
+        assert result["forward"] > 0 and result["step"] > 0 and result["memory"] > 0
+    assert "| deformable | 279,296 | 36,342 |" in costs.table([adapted, deformable])
+    with pytest.raises(OSError, match="nothing could not be measured: .*KeyError"):
+        costs.run(["nothing"], threads=1)

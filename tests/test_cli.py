@@ -11,7 +11,7 @@ from PIL import Image
 
 from deformconv import cli
 from deformconv.engines import cpu
-from deformconv.study import experiment, provenance, published, results, training
+from deformconv.study import datasets, experiment, mnist_scale, provenance, published, results, training
 from deformconv.study.variants import VARIANTS
 
 REPRODUCE = ["reproduce", "--budget", "quick", "--dataset", "digits"]
@@ -65,10 +65,8 @@ def test_a_user_sees_one_line_and_no_traceback():
     command = [sys.executable, "-m", "deformconv.cli", *REPRODUCE, "--variant", "rigid"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == (
-        "deformconv: error: --variant must be one of regular, batchnorm-only, conv-offset-2017, deformable; "
-        "received 'rigid'.\n"
-    )
+    choices = ", ".join(VARIANTS)
+    assert ended.stderr == f"deformconv: error: --variant must be one of {choices}; received 'rigid'.\n"
 
 
 # Refusals
@@ -84,18 +82,31 @@ def test_what_is_no_command_shows_the_usage(capsys, arguments):
 @pytest.mark.parametrize(
     "option, message",
     [
-        ("--variant regular rigid", "--variant must be one of regular, .*, deformable; received 'rigid'"),
+        ("--variant regular rigid", "--variant must be one of regular, .*; received 'rigid'"),
         ("--budget huge", "--budget must be one of quick, standard, full; received 'huge'"),
         ("--dataset fashion", "--dataset must be one of auto, mnist, digits; received 'fashion'"),
         ("--interpolation cubic", "--interpolation must be one of bilinear, nearest; received 'cubic'"),
         ("--seeds 0", "--seeds must be at least 1; received 0"),
         ("--seeds -3", "--seeds must be at least 1; received -3"),
         ("--unscaled 1.5", "--unscaled must be a share between 0 and 1; received 1.5"),
+        ("--precision half", "--precision must be one of float32, mixed_bfloat16, mixed_float16; received 'half'"),
         ("--unscaled nan", "--unscaled must be a share between 0 and 1; received nan"),
     ],
 )
 def test_a_bad_option_is_refused_in_words(refusal, option, message):
     assert re.search(message, refusal([*REPRODUCE, *option.split()]))
+
+
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ("--variant conv-offset", "--variant must be one of regular, deformable, modulated; received 'conv-offset'"),
+        ("--realisations 7", "--realisations must be between 1 and 6; received 7"),
+        ("--steps 0", "--steps must be at least 1; received 0"),
+    ],
+)
+def test_a_bad_option_of_mnist_scale_is_refused_in_words(refusal, option, message):
+    assert re.search(message, refusal(["mnist-scale", *option.split()]))
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
@@ -168,6 +179,23 @@ def test_data_fetches_2017s_weights_if_asked_to(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(published, "weight_files", lambda download: {"cnn.h5": tmp_path / f"cnn-{download}.h5"})
     assert cli.main(["data", "--dataset", "digits", "--weights-2017"]) == 0
     assert f"{tmp_path / 'cnn-True.h5'}: SHA-256 checked." in capsys.readouterr().out
+
+
+def test_mnist_scale_runs_every_variant_in_every_realisation(capsys, monkeypatch, make_run):
+    ran = []
+
+    def run(queue, variant, seed):
+        ran.append((seed, variant))
+        queue.results.runs.append(make_run(variant, seed, error=0.0125))
+        return queue.results.runs[-1]
+
+    monkeypatch.setattr(mnist_scale.MnistScale, "run", run)
+    monkeypatch.setattr(datasets, "load", lambda name: name)
+    assert cli.main(["mnist-scale", "--realisations", "2", "--variant", "regular", "modulated"]) == 0
+    assert ran == [(0, "regular"), (0, "modulated"), (1, "regular"), (1, "modulated")]
+    said = capsys.readouterr().out
+    assert "modulated, realisation 1: test error 1.25%" in said
+    assert "| modulated | 704             | 1.25 ± 0.00 | 2     |" in said
 
 
 def test_reproduce_runs_every_variant_with_every_seed(capsys, monkeypatch, make_run):

@@ -50,10 +50,10 @@ def spatial_transformer():
     """One affine warp of the whole image, chosen by a small network that reads it."""
     localisation = keras.Sequential(
         [
-            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),
-            layers.Conv2D(32, 5, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu", name="conv1"),
+            layers.Conv2D(32, 5, strides=2, padding="same", activation="relu", name="conv2"),
             layers.Flatten(),
-            layers.Dense(32, activation="relu"),
+            layers.Dense(32, activation="relu", name="dense"),
         ],
         name="localisation",
     )

@@ -1,6 +1,7 @@
 """A queue of runs in a folder: each is made once, by any number of processes, which may die at any moment."""
 
 import time
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -64,20 +65,19 @@ class Queue:
         """
         if variant not in self.names:
             raise ValueError(f"`variant` must be one of {', '.join(self.names)}; received {variant!r}.")
-        try:
-            with FileLock(self._unfinished(variant, seed, "lock"), timeout=0):
-                self.results.read()
-                done = self.results.find(variant, seed)
-                if not (done and self.weights_path(variant, seed).exists()):
-                    done = self._run(variant, seed)
-                # Last: whoever dies before finds the run whole, and only this left to do.
-                self._unfinished(variant, seed, "npz").unlink(missing_ok=True)
-                return done
-        except Timeout as error:
-            raise Busy(f"another process is at {variant}, seed {seed}") from error
+        with self._claimed(variant, seed):
+            self.results.read()
+            return self.results.find(variant, seed) or self._run(variant, seed)
 
     def model(self, variant, seed):
-        """The trained model of a finished run."""
+        """The trained model of a run; where its weights are gone, it is trained again.
+
+        Raises:
+            Busy: if another process is at it.
+        """
+        with self._claimed(variant, seed):
+            if not self.weights_path(variant, seed).exists():
+                self._train(variant, seed)
         model = self.network(variant)
         model.load_weights(self.weights_path(variant, seed))
         return model
@@ -89,9 +89,30 @@ class Queue:
     def _unfinished(self, variant, seed, ending):
         return self.folder / "unfinished" / f"{variant}-{seed}.{ending}"
 
-    def _run(self, variant, seed):
+    @contextmanager
+    def _claimed(self, variant, seed):
+        lock = FileLock(self._unfinished(variant, seed, "lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise Busy(f"another process is at {variant}, seed {seed}") from error
+        try:
+            yield
+            # Last: whoever dies before finds the run whole, and only this left to do.
+            self._unfinished(variant, seed, "npz").unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+    def _train(self, variant, seed):
         model, told = self.train(variant, seed, checkpoint=self._unfinished(variant, seed, "npz"))
-        self._save_weights(model, variant, seed)
+        path = self.weights_path(variant, seed)
+        part = path.with_name(f"part-{path.name}")  # Keras insists on the ending .weights.h5
+        model.save_weights(part)
+        part.replace(path)
+        return model, told
+
+    def _run(self, variant, seed):
+        model, told = self._train(variant, seed)
         run = {
             "variant": variant,
             "seed": seed,
@@ -107,9 +128,3 @@ class Queue:
         }
         self.results.add(run)
         return run
-
-    def _save_weights(self, model, variant, seed):
-        path = self.weights_path(variant, seed)
-        part = path.with_name(f"part-{path.name}")  # Keras insists on the ending .weights.h5
-        model.save_weights(part)
-        part.replace(path)

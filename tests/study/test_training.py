@@ -115,6 +115,20 @@ def test_the_learning_rate_falls_to_zero(images, labels, monkeypatch):
     np.testing.assert_allclose(rates, [0.1, 0.0853553, 0.05, 0.0146447, 0], atol=1e-6)
 
 
+def test_in_float16_the_loss_is_scaled_up_so_that_small_gradients_are_not_zero(images, labels, monkeypatch):
+    made = []
+    wrap = keras.optimizers.LossScaleOptimizer
+    monkeypatch.setattr(keras.optimizers, "LossScaleOptimizer", lambda inner: made.append(wrap(inner)) or made[0])
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = small_classifier()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    told = training.fit(model, images, labels, steps=60, batch_size=BATCH, learning_rate=0.1)
+    assert float(made[0].dynamic_scale) > 1000
+    assert told["accuracy"] > 0.5
+
+
 def test_what_is_frozen_stays(images, labels):
     model = small_classifier()
     dense = model.layers[-1]
