@@ -1,0 +1,85 @@
+"""Looks for good settings of the offsets, on validation data alone: `python book/explore.py --groups 4 --steps 2000`.
+
+One fine-tune of the regular classifier of a seed, everything but the offsets frozen. What it reached is added to
+`book/results/explorations.json`; nothing here ever sees the test set. Several may run at once.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+from filelock import FileLock
+
+from deformconv.study import datasets, experiment, models, training
+from deformconv.study.files import write_atomically
+from deformconv.study.provenance import hardware, versions
+from deformconv.study.scaling import Scaling, scaled_copy
+
+FILE = Path(__file__).parent / "results" / "explorations.json"
+
+
+def main():
+    options = parse()
+    data = datasets.load("mnist")
+    (x, y), (x_val, y_val) = data.split()
+    settings = experiment.Settings.of("mnist", "standard")
+    study = experiment.Study(data, settings, options.folder)
+    keras.utils.set_random_seed(options.seed)
+    model = models.digit_classifier(
+        lambda *layer: models.deformable(
+            *layer,
+            deformed=options.layers,
+            offset_groups=1 if layer[0] == "conv11" else options.groups,  # it sees a single channel
+            modulated=options.modulated,
+        )
+    )
+    models.train_only_offsets(models.transplant(study.model("regular", options.seed), model))
+    told = training.fit(
+        model,
+        x,
+        y,
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        seed=[options.seed, 1],
+        scaling=Scaling(unscaled=options.unscaled),
+        description=shlex.join(sys.argv[1:]) or "defaults",
+    )
+    found = {
+        **{name: value for name, value in vars(options).items() if name != "folder"},
+        "trained_parameters": models.count_trained(model),
+        "validation_regular": training.accuracy(model, x_val, y_val),
+        "validation_scaled": training.accuracy(model, scaled_copy(x_val, experiment.VALIDATION_SEED), y_val),
+        "seconds": round(told["seconds"]),
+        "hardware": hardware(),
+        "versions": versions(),
+        "command": shlex.join(["python", "book/explore.py", *sys.argv[1:]]),
+    }
+    print(json.dumps(found, indent=1))
+    with FileLock(options.folder / "explorations.lock"):
+        runs = json.loads(FILE.read_text()) if FILE.exists() else []
+        write_atomically(FILE, json.dumps([*runs, found], indent=1).encode() + b"\n")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--layers", nargs="+", default=list(models.DEFORMED), choices=list(models.CONVOLUTIONS))
+    parser.add_argument("--groups", type=int, default=1, help="offset groups")
+    parser.add_argument("--modulated", action="store_true", help="a mask too")
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--unscaled", type=float, default=0.15, help="share of each batch")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--folder", type=Path, default=Path("results/mnist-standard"), help="of the study, for its regular classifier"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
