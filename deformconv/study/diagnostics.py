@@ -7,9 +7,14 @@ from keras import ops
 from deformconv.layers import DeformableConv2D
 
 
+def deformable_layers(model) -> list[DeformableConv2D]:
+    """The deformable layers of a model, in order."""
+    return [layer for layer in model.layers if isinstance(layer, DeformableConv2D)]
+
+
 def offsets_of(model, images) -> dict[str, np.ndarray]:
     """The offsets of each deformable layer, `(batch, h', w', groups, kernel height, kernel width, 2)`, in `(y, x)`."""
-    layers = [layer for layer in model.layers if isinstance(layer, DeformableConv2D)]
+    layers = deformable_layers(model)
     if not layers:
         raise ValueError(f"`model` must have a DeformableConv2D; {model.name!r} has none.")
     seen = keras.Model(model.input, {layer.name: layer.input for layer in layers})(images)
@@ -45,6 +50,25 @@ def effective_dilation(offsets, dilation_rate=(1, 1)) -> np.ndarray:
     right = np.linalg.norm(points[..., 1:, :] - points[..., :-1, :], axis=-1)
     total = down.sum(axis=(3, 4, 5)) + right.sum(axis=(3, 4, 5))
     return total / (offsets.shape[3] * ((height - 1) * width + height * (width - 1)))
+
+
+def dilation_on_digits(model, images) -> dict[str, dict[str, float | None]]:
+    """The mean effective dilation of each layer, over output pixels that lie on the `digit` and on the `background`.
+
+    On the digit is a pixel whose part of the image holds something brighter than a quarter; None where there is none.
+    """
+    dilations = {}
+    for name, offsets in offsets_of(model, images).items():
+        dilation = effective_dilation(offsets, model.get_layer(name).dilation_rate)
+        batch, height, width = dilation.shape
+        rows, columns = images.shape[1] // height, images.shape[2] // width
+        parts = images[:, : height * rows, : width * columns].reshape(batch, height, rows, width, columns)
+        lit = parts.max(axis=(2, 4)) > 0.25
+        dilations[name] = {
+            place: float(dilation[there].mean()) if there.any() else None
+            for place, there in (("digit", lit), ("background", ~lit))
+        }
+    return dilations
 
 
 def effective_receptive_field(model, image, pixel=(3, 3), layer="conv22", step=0.1) -> np.ndarray:

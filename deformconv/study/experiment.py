@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from deformconv.study import datasets, models, training
+from deformconv.study import datasets, diagnostics, models, training
 from deformconv.study.queue import Queue
 from deformconv.study.scaling import Scaling, rotation_matrices, scaled_copy, warp_all, zoomed_copy
 from deformconv.study.variants import VARIANTS
@@ -19,6 +19,9 @@ TEST_SEED, VALIDATION_SEED = 2017, 2018
 ZOOMS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0)
 # Beyond what fine-tuning sees.
 ENLARGED, SHRUNK, LARGEST_ANGLE = Scaling(zoom=(0.6, 1.0), shift=0.0), Scaling(zoom=(2.5, 3.0)), 45
+
+
+DIAGNOSED = 200  # images whose offsets are looked at
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,19 @@ class Study(Queue):
             "validation_regular": validation_images,
             "validation_scaled": scaled_copy(validation_images, VALIDATION_SEED, interpolation=interpolation),
         }
+        shrunk = {str(zoom): zoomed_copy(images[:few], zoom) for zoom in ZOOMS}
         return {
             **{name: training.accuracy(model, seen, labels) for name, seen in sets.items()},
             **{name: training.accuracy(model, seen, validation_labels) for name, seen in validation.items()},
-            "zoom": {
-                str(zoom): training.accuracy(model, zoomed_copy(images[:few], zoom), labels[:few]) for zoom in ZOOMS
-            },
+            "zoom": {zoom: training.accuracy(model, seen, labels[:few]) for zoom, seen in shrunk.items()},
+            **self._diagnose(model, {zoom: seen[:DIAGNOSED] for zoom, seen in shrunk.items()}),
+        }
+
+    def _diagnose(self, model, shrunk):
+        """What the offsets do at each zoom, where there are any."""
+        if not diagnostics.deformable_layers(model):
+            return {}
+        return {
+            "offsets": {zoom: diagnostics.offset_statistics(model, seen) for zoom, seen in shrunk.items()},
+            "dilation": {zoom: diagnostics.dilation_on_digits(model, seen) for zoom, seen in shrunk.items()},
         }

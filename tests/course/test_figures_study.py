@@ -112,6 +112,21 @@ def test_in_every_panel_each_variant_has_a_look_of_its_own(make_run):
     assert {label for ax in axes for label in ax.get_legend_handles_labels()[1]} == VARIANTS.keys()
 
 
+def test_the_dilation_of_each_layer_is_drawn_against_the_digits_size(make_run):
+    def dilation(on, off):
+        return {
+            zoom: {name: {"digit": on, "background": off} for name in ("conv12", "conv21")} for zoom in ("1.0", "2.0")
+        }
+
+    figure = figures.effective_dilation(
+        [make_run("deformable", seed, dilation=dilation(2 + seed, 1)) for seed in (0, 2)]
+    )
+    assert [ax.get_title() for ax in figure.axes] == ["conv12", "conv21"]
+    digit = figure.axes[1].lines[0]
+    assert digit.get_label() == "on the digit"
+    np.testing.assert_allclose(digit.get_xydata(), [[1, 3], [0.5, 3]])
+
+
 def test_sampling_points_shows_before_and_after_at_each_zoom(rigid, study, image):
     figure = figures.sampling_points(rigid, study.model("deformable", 0), image, zooms=(1.0, 2.0))
     panels = np.array(figure.axes).reshape(2, 2)

@@ -48,6 +48,18 @@ def test_taps_pushed_apart_have_a_larger_one():
     np.testing.assert_allclose(diagnostics.effective_dilation(offsets)[:, 0, 0], [1.5, 0.75])
 
 
+def test_dilation_is_told_apart_on_the_digit_and_beside_it(deformable):
+    """A picture with light in its left half."""
+    images = np.zeros((2, 28, 28, 1), "float32")
+    images[:, :, :14] = 1
+    assert diagnostics.dilation_on_digits(deformable, images)["conv22"] == {"digit": 1, "background": 1}
+    taps = np.stack(np.meshgrid([-1.0, 0, 1], [-1.0, 0, 1], indexing="ij"), axis=-1)
+    deformable.get_layer("conv12").offset_conv.bias.assign(0.5 * taps.ravel())
+    told = diagnostics.dilation_on_digits(deformable, images)
+    assert told["conv12"] == pytest.approx({"digit": 1.5, "background": 1.5})
+    assert diagnostics.dilation_on_digits(deformable, images * 0)["conv12"]["digit"] is None
+
+
 def test_the_field_of_a_plain_network_is_inside_its_thirteen_pixels(study):
     field = diagnostics.effective_receptive_field(study.model("regular", 0), study.data.x_test[0], pixel=(2, 4))
     rows, columns = np.nonzero(field > 1e-6)

@@ -65,6 +65,16 @@ def test_a_run_tells_all_that_a_table_needs(study, variant, trained, steps):
     assert run["versions"]["keras"] == keras.__version__ and run["engine"] in run["versions"]
     assert "cores" in run["hardware"]
     assert run.items() >= dataclasses.asdict(study.settings).items()
+    deforms = "deformable" in variant or variant == "modulated"
+    assert ("offsets" in run, "dilation" in run) == (deforms, deforms)
+    if deforms:
+        assert set(run["dilation"]["1.0"]["conv22"]) == {"digit", "background"}
+        assert run["offsets"]["3.0"]["conv12"]["largest"] > 0
+
+
+def test_zooms_are_shared_by_accuracies_and_diagnostics(study):
+    run = study.results.find("deformable", 0)
+    assert list(run["zoom"]) == list(run["offsets"]) == list(run["dilation"])
 
 
 def test_the_file_holds_what_the_study_returns(study):

@@ -1,5 +1,18 @@
 """The checks that the chapters' exercises call: `check_...(your_function)`."""
 
+from deformconv.course.exercises.breaking import (
+    check_accuracy,
+    check_confusion,
+    check_receptive_field,
+    check_zoom_about,
+)
+from deformconv.course.exercises.flow import (
+    check_layout_test,
+    check_read_row,
+    check_shrink_flow,
+    check_unscramble,
+    check_warp_channels,
+)
 from deformconv.course.exercises.sampling import check_edge_row, check_sample_points, check_scatter, check_slopes
 from deformconv.course.exercises.study import check_mean_and_spread, check_moved, check_offset_parameters
 from deformconv.course.exercises.taps import (
@@ -8,8 +21,24 @@ from deformconv.course.exercises.taps import (
     check_output_pixel,
     check_zoom_offsets,
 )
+from deformconv.course.exercises.warps import (
+    check_one_warp,
+    check_place,
+    check_resize,
+    check_swirl,
+    check_turn_about,
+)
 
 __all__ = [
+    "check_layout_test",
+    "check_read_row",
+    "check_shrink_flow",
+    "check_unscramble",
+    "check_warp_channels",
+    "check_accuracy",
+    "check_confusion",
+    "check_receptive_field",
+    "check_zoom_about",
     "check_edge_row",
     "check_sample_points",
     "check_mean_and_spread",
@@ -21,4 +50,9 @@ __all__ = [
     "check_offset_groups",
     "check_output_pixel",
     "check_zoom_offsets",
+    "check_one_warp",
+    "check_place",
+    "check_resize",
+    "check_swirl",
+    "check_turn_about",
 ]

@@ -1,6 +1,27 @@
 """The book's drawings: functions that draw on a new matplotlib figure and return it."""
 
+from deformconv.course.figures.breaking import (
+    answer_explorer,
+    answers,
+    bar_detector,
+    confusions,
+    controls,
+    grid_on_stroke,
+    zoom_curves,
+)
 from deformconv.course.figures.explore import explore
+from deformconv.course.figures.flow import (
+    bump_flow,
+    claims,
+    flow_and_target,
+    flow_arrows,
+    flow_explorer,
+    offset_kernel,
+    picture_grid,
+    row_flow,
+    sent_and_received,
+    where_offsets_go,
+)
 from deformconv.course.figures.sampling import (
     answer_and_target,
     border_profile,
@@ -12,7 +33,13 @@ from deformconv.course.figures.sampling import (
     two_gradients,
 )
 from deformconv.course.figures.speed import growth, speed
-from deformconv.course.figures.study import accuracy_against_zoom, sampling_points, save_animation, trace_points
+from deformconv.course.figures.study import (
+    accuracy_against_zoom,
+    effective_dilation,
+    sampling_points,
+    save_animation,
+    trace_points,
+)
 from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 from deformconv.course.figures.taps import (
     border,
@@ -24,8 +51,26 @@ from deformconv.course.figures.taps import (
     tap_paths,
     taps_on_image,
 )
+from deformconv.course.figures.warps import chosen_against_exact, looks, picture_rows, pictures, sent_and_fetched
 
 __all__ = [
+    "answer_explorer",
+    "answers",
+    "bar_detector",
+    "confusions",
+    "controls",
+    "grid_on_stroke",
+    "zoom_curves",
+    "bump_flow",
+    "claims",
+    "flow_and_target",
+    "flow_arrows",
+    "flow_explorer",
+    "offset_kernel",
+    "picture_grid",
+    "row_flow",
+    "sent_and_received",
+    "where_offsets_go",
     "answer_and_target",
     "border_profile",
     "climbs",
@@ -43,9 +88,15 @@ __all__ = [
     "tap_explorer",
     "tap_paths",
     "taps_on_image",
+    "chosen_against_exact",
+    "looks",
+    "picture_rows",
+    "pictures",
+    "sent_and_fetched",
     "growth",
     "speed",
     "accuracy_against_zoom",
+    "effective_dilation",
     "sampling_points",
     "save_animation",
     "trace_points",

@@ -5,8 +5,7 @@ import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 
 from deformconv.course.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
-from deformconv.layers import DeformableConv2D
-from deformconv.study.diagnostics import offsets_of
+from deformconv.study.diagnostics import deformable_layers, offsets_of
 from deformconv.study.scaling import zoomed_copy
 
 # One look per variant, the same in every figure: panel, colour, marker, dashes.
@@ -61,13 +60,34 @@ def _draw_curve(ax, variant, runs):
     ax.fill_between(zooms, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
 
 
+def effective_dilation(runs, variant="deformable"):
+    """The effective dilation of each layer against the size of the digit, on it and beside it, mean over seeds."""
+    own = [run for run in runs if run["variant"] == variant]
+    layers = list(next(iter(own[0]["dilation"].values())))
+    zooms = list(own[0]["dilation"])
+    with style():
+        figure, axes = plt.subplots(1, len(layers), figsize=(3.4 * len(layers), 3.6), sharey=True, squeeze=False)
+        for ax, layer in zip(axes[0], layers, strict=True):
+            for place, colour, marker, dashes in (("digit", GREEN, "o", "-"), ("background", BLUE, "s", "--")):
+                values = np.array([[run["dilation"][zoom][layer][place] for zoom in zooms] for run in own], "float64")
+                spread = values.std(axis=0, ddof=1) if len(own) > 1 else 0
+                sizes, mean = 1 / np.array(zooms, "float64"), values.mean(axis=0)
+                ax.plot(sizes, mean, color=colour, marker=marker, linestyle=dashes, label=f"on the {place}")
+                ax.fill_between(sizes, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+            ax.axhline(1, color="0.3", linewidth=1, linestyle=":")
+            ax.set(title=layer, xlabel="size of the digit")
+        axes[0, 0].set_ylabel("effective dilation, pixels")
+        axes[0, 0].legend()
+    return figure
+
+
 def trace_points(model, images, pixel=(3, 3)) -> np.ndarray:
     """Where one output pixel of the last convolution looks in each image, through all deformed layers: `(b, n, 2)`.
 
     From that pixel, each tap of a layer lands between pixels of the layer's input; the nearest of them is where
     the layer before is asked in turn. Three layers of nine taps give 729 points, in pixels of the image.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, DeformableConv2D)]
+    layers = deformable_layers(model)
     offsets = offsets_of(model, images)
     points = np.tile(np.array(pixel, "float64"), (len(images), 1, 1))
     for layer in reversed(layers):
