@@ -77,14 +77,17 @@ def speed() -> str:
 
 
 def variants() -> str:
-    """What each variant is, as a Markdown list."""
-    return "\n".join(f"- `{name}`: {kind.description}" for name, kind in VARIANTS.items())
+    """What each variant in the committed results is, as a Markdown list."""
+    done = {run["variant"] for run in results.read(RESULTS / "scaled_mnist.json")}
+    return "\n".join(f"- `{name}`: {kind.description}" for name, kind in VARIANTS.items() if name in done)
 
 
 def accuracies() -> str:
-    """All accuracies of the committed results, as a Markdown table."""
+    """All accuracies of the committed results, as Markdown: a table, and what each is measured on."""
     runs = results.read(RESULTS / "scaled_mnist.json")
-    return results.table(runs, tuple(name for name in results.ACCURACIES if name in runs[0]))
+    measured = {name: said for name, said in results.ACCURACIES.items() if name in runs[0]}
+    legend = (f"- {name.replace('_', ', ')}: {said}" for name, said in measured.items())
+    return "\n".join([results.table(runs, tuple(measured)), "", *legend])
 
 
 def costs() -> str:
@@ -93,16 +96,6 @@ def costs() -> str:
     return (
         f"{bench_costs.table(measured['results'])}\n\nA batch of {bench_costs.BATCH} images, float32. "
         f"Made by `{measured['command']}` on {measured['hardware']}."
-    )
-
-
-def mnist_scale() -> str:
-    """The errors on MNIST-scale beside the published ones, as Markdown."""
-    runs = results.read(RESULTS / "mnist_scale.json")
-    run = runs[0]
-    return (
-        f"{results.table(runs, ('error',))}\n\nTest error, mean ± standard deviation over realisations, {run['steps']} "
-        f"steps of {run['batch_size']}. Made by `{run['command']}` on {run['hardware']}."
     )
 
 
@@ -127,7 +120,6 @@ PAGES = {
         "variants": variants,
         "accuracies": accuracies,
         "costs": costs,
-        "mnist-scale": mnist_scale,
         "runs": every_run,
     },
 }
