@@ -35,7 +35,7 @@ def main():
         lambda *layer: models.deformable(
             *layer,
             deformed=options.layers,
-            offset_groups=1 if layer[0] == "conv11" else options.groups,  # it sees a single channel
+            offset_groups=options.groups,
             modulated=options.modulated,
         )
     )

@@ -18,11 +18,12 @@ def rigid(name, filters, strides):
     return [layers.Conv2D(filters, 3, strides=strides, padding="same", name=name)]
 
 
-def deformable(name, filters, strides, deformed=DEFORMED, **options):
+def deformable(name, filters, strides, deformed=DEFORMED, offset_groups=1, **options):
     """A convolution each of whose taps has an offset, where 2017 put offsets; options of `DeformableConv2D`."""
     if name not in deformed:
         return rigid(name, filters, strides)
-    return [DeformableConv2D(filters, 3, strides=strides, padding="same", name=name, **options)]
+    groups = 1 if name == "conv11" else offset_groups  # it reads a single channel
+    return [DeformableConv2D(filters, 3, strides=strides, padding="same", offset_groups=groups, name=name, **options)]
 
 
 def conv_offset(name, filters, strides, layout="paired"):

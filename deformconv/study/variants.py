@@ -66,8 +66,8 @@ VARIANTS = {
         models.train_only_offsets,
     ),
     "deformable-groups": Variant(
-        "`deformable` with four offset groups: each quarter of the channels looks elsewhere.",
-        _with(models.deformable, offset_groups=4),
+        "The same with eight offset groups: each eighth of the channels looks elsewhere (but conv11, which reads one).",
+        _with(models.deformable, deformed=tuple(models.CONVOLUTIONS), offset_groups=8),
         models.train_only_offsets,
     ),
     "modulated": Variant(

@@ -124,7 +124,7 @@ CHANGED = {
     "conv-offset": CONV_OFFSETS,
     "deformable": OFFSETS,
     "deformable-all-layers": OFFSETS | {"conv11/offset_conv/kernel", "conv11/offset_conv/bias"},
-    "deformable-groups": OFFSETS,
+    "deformable-groups": OFFSETS | {"conv11/offset_conv/kernel", "conv11/offset_conv/bias"},
     "modulated": OFFSETS,
     "equal-parameters": ADAPTERS,
 }
