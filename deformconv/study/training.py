@@ -82,6 +82,7 @@ def fit(
     done, seconds, kept = 0, 0.0, None
     if checkpoint:
         about = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+        about |= {"scaling": repr(scaling), "interpolation": interpolation, "images": len(images)}
         kept = Checkpoint(checkpoint, [*model.variables, *optimizer.variables], about)
         done, seconds = kept.read()
     bar = [Progress(steps, done, description)] if description else []
