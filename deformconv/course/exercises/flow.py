@@ -226,8 +226,8 @@ UNSCRAMBLE_MISTAKES = (
         "you pair within each row; the two planes lie behind each other, all of y and then all of x.",
     ),
     (
-        lambda received: _unscramble(received.reshape(-1, 2).T.reshape(received.shape)),
-        "you have sorted the two slots apart first. Nothing needs sorting: the numbers lie in order already.",
+        lambda received: np.moveaxis(received.reshape(2, *received.shape[:2], order="F"), 0, -1),
+        "you take the numbers column by column: they lie row by row, NumPy's own order.",
     ),
 )
 
@@ -280,13 +280,19 @@ def _batch_mixed(made):
     return np.moveaxis(folded, 1, 3)
 
 
+def _column_by_column(made):
+    """The pixels are folded row by row and taken apart column by column."""
+    batch, height, width, _ = made.shape
+    return np.swapaxes(_by_reshape(made).reshape(batch, width, height, -1, 2), 1, 2)
+
+
 def _channels_last_first(made):
     """The channels in reverse, each with its own y and x."""
     return _by_reshape(made)[..., ::-1, :]
 
 
 RIGHT_PAIRS = (_by_reshape, _by_slices)
-FAULTY_PAIRS = (_as_in_2017, _all_y_first, _x_first, _batch_mixed, _channels_last_first)
+FAULTY_PAIRS = (_as_in_2017, _all_y_first, _x_first, _batch_mixed, _column_by_column, _channels_last_first)
 
 
 def _finds(size=(2, 3, 4, 6), values=None):

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import patheffects
+from matplotlib.patches import Rectangle
 
 from deformconv import reference
 from deformconv.course.figures.style import BLACK, BLUE, ORANGE, SKY, VERMILION, show_image, style
@@ -36,6 +37,7 @@ def row_flow(row, offsets, values):
                 np.asarray(cells)[None], extent=(-0.5, len(row) - 0.5, height - 0.16, height + 0.16), vmin=0, vmax=white
             )
             for pixel, value in zip(pixels, cells, strict=True):
+                ax.add_patch(Rectangle((pixel - 0.5, height - 0.16), 1, 0.32, fill=False, ec=GRAY))
                 colour = "white" if value < white / 2 else BLACK
                 ax.text(pixel, height, f"{value:g}", ha="center", va="center_baseline", color=colour, fontsize=11)
         for pixel, offset in zip(pixels, offsets, strict=True):
@@ -112,6 +114,7 @@ def sent_and_received(sent, received):
             for ax, name, plane in zip(row, "yx", np.moveaxis(np.asarray(field), -1, 0), strict=True):
                 ax.imshow(plane, vmin=0, vmax=float(np.max(sent)))
                 ax.set_title(f"{word} as {name}")
+                ax.spines[:].set_visible(False)
                 ax.set_xticks([])
                 ax.set_yticks([])
     return fig
@@ -152,10 +155,11 @@ def offset_kernel(kernel):
     with style():
         fig, axes = plt.subplots(1, 2, figsize=(5.2, 2.8))
         for ax, name, weights in zip(axes, "yx", np.moveaxis(np.asarray(kernel), -1, 0), strict=True):
-            ax.imshow(-weights, cmap="PuOr", vmin=-1.3 * largest, vmax=1.3 * largest)
+            ax.imshow(-weights, cmap="PuOr", vmin=-2 * largest, vmax=2 * largest)
             for (i, j), weight in np.ndenumerate(weights):
                 ax.text(j, i, f"{weight:+.2f}", ha="center", va="center_baseline", fontsize=10)
             ax.set_title(f"makes the {name} offset")
+            ax.spines[:].set_visible(False)
             ax.set_xticks([])
             ax.set_yticks([])
     return fig
