@@ -1,5 +1,7 @@
 """The drawings of chapter 1: a classifier's answers, its mistakes, its accuracy against zoom, and the rigid grid."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -78,7 +80,7 @@ def zoom_curves(panels):
         fig, axes = plt.subplots(1, len(panels), figsize=(max(6.0, 4.3 * len(panels)), 3.9), sharey=True, squeeze=False)
         for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
             ax.axvline(1, color="0.8", linewidth=1, zorder=0)
-            for (name, (zooms, values)), (colour, marker, dashes) in zip(curves.items(), LOOKS, strict=False):
+            for (name, (zooms, values)), (colour, marker, dashes) in zip(curves.items(), cycle(LOOKS), strict=False):
                 values = 100 * np.atleast_2d(values)
                 ax.plot(zooms, values.mean(axis=0), color=colour, marker=marker, linestyle=dashes, label=name)
                 ax.fill_between(zooms, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
