@@ -129,6 +129,13 @@ def test_a_test_that_sees_too_little_is_told_what_it_misses(wrong, words, capsys
     assert sum(message in out for _, message in flow.LAYOUT_TEST_MISTAKES) == 1
 
 
+def test_a_test_that_misses_two_things_is_told_what_to_do(capsys):
+    assert not exercises.check_layout_test(
+        compares(size=(1, 3, 4, 6), change=lambda made: np.repeat(made[..., ::2], 2, -1))
+    )
+    assert "lets a faulty pairing through" in capsys.readouterr().out
+
+
 def changed(offsets, order, flip=False):
     """Offsets whose axes height, width, channel and (y, x) are read in another order, by a reader who is wrong."""
     apart = offsets.reshape(*offsets.shape[:2], *(2, -1) if order[3] == 2 else (-1, 2)).transpose(order)

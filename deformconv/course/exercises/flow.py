@@ -238,7 +238,14 @@ def check_layout_test(function) -> bool:
     def knows(candidates):
         return np.array([pair not in RIGHT_PAIRS for pair in candidates], "float64")
 
-    return check("4.5", _verdicts(function), knows, [(RIGHT_PAIRS + FAULTY_PAIRS,)], LAYOUT_TEST_MISTAKES)
+    # Matches whatever the reader's test says, where no listed mistake does.
+    anything_else = (
+        _verdicts(function),
+        "your test lets a faulty pairing through, or blames a right one. Take two or more of everything, "
+        "no two alike, and look at every number.",
+    )
+    cases = [(RIGHT_PAIRS + FAULTY_PAIRS,), (FAULTY_PAIRS + RIGHT_PAIRS,)]
+    return check("4.5", _verdicts(function), knows, cases, (*LAYOUT_TEST_MISTAKES, anything_else))
 
 
 def _verdicts(test):
