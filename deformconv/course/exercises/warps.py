@@ -13,7 +13,8 @@ from deformconv.course.figures import answer_and_target
 SWAPPED = "y and x are swapped. A point is (y, x), as an array is indexed: the row comes first."
 RADIANS = "NumPy's sine and cosine take radians: convert with np.deg2rad."
 FORWARD = (
-    "this is the forward map, from the input to the output. A warp says where each output pixel looks: take the inverse."
+    "this is the forward map, from the input to the output. A warp says where each output pixel looks: "
+    "take the inverse."
 )
 
 

@@ -64,18 +64,21 @@ def looks(image, warps, every=3):
         warps: `{title: (coords (h', w', 2), output (h', w'))}`. One warp is drawn left to right, several in columns.
         every: every how many pixels a line of the grid is drawn.
     """
+    height, width = image.shape
+    middle = (np.array(image.shape) - 1) / 2
+    # Room for a grid that leaves the image, as much in every panel.
+    reach = max(np.abs(coords - middle).max() for coords, _ in warps.values()) + 1.5
+    reach = max(reach, 1.05 * max(image.shape))
     count = len(warps)
-    shape = (1, 2) if count == 1 else (2, count)
     with style():
-        size = (7.2, 3.9) if count == 1 else (2.15 * count, 4.7)
-        fig, axes = plt.subplots(*shape, figsize=size, squeeze=False)
-        for (title, (coords, output)), (above, below) in zip(warps.items(), axes if count == 1 else axes.T, strict=True):
-            height, width = image.shape
+        rows, columns, size = (1, 2, (7.2, 3.9)) if count == 1 else (2, count, (2.15 * count, 4.7))
+        fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+        panels = axes if count == 1 else axes.T
+        for (title, (coords, output)), (above, below) in zip(warps.items(), panels, strict=True):
             show_image(above, image, title)
             _net(above, coords, every)
-            # Room for a grid that leaves the image, as wide for all of them.
-            above.set_xlim(-0.55 * width, 1.55 * width - 1)
-            above.set_ylim(1.55 * height - 1, -0.55 * height)
+            above.set_xlim(middle[1] - reach, middle[1] + reach)
+            above.set_ylim(middle[0] + reach, middle[0] - reach)
             above.add_patch(plt.Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=BLACK, linewidth=1.2))
             show_image(below, output, "what it sees" if count == 1 else None)
             _net(below, np.stack(np.indices(output.shape), axis=-1), every)
