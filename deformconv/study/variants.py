@@ -31,10 +31,6 @@ def _with(convolution, **options):
     return functools.partial(models.digit_classifier, functools.partial(convolution, **options))
 
 
-def _behind_a_spatial_transformer(batchnorm_momentum):
-    return models.digit_classifier(batchnorm_momentum=batchnorm_momentum, front=models.spatial_transformer)
-
-
 VARIANTS = {
     "regular": Variant(
         "The plain classifier, trained on unscaled digits; where all frozen ones start.",
@@ -77,7 +73,7 @@ VARIANTS = {
     ),
     "spatial-transformer": Variant(
         "Control: one affine warp of the whole image by a small network; the classifier behind it is frozen.",
-        _behind_a_spatial_transformer,
+        functools.partial(models.digit_classifier, front=models.spatial_transformer),
         models.train_only_localisation,
     ),
     "equal-parameters": Variant(

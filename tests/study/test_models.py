@@ -152,6 +152,12 @@ def test_before_its_training_a_variant_is_the_classifier_that_it_starts_from(stu
     np.testing.assert_allclose(start(images), regular(images), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", VARIANTS.values(), ids=VARIANTS)
+def test_every_variant_is_described_and_makes_a_classifier(kind):
+    assert kind.description.endswith(".")
+    assert (kind.network().input_shape, kind.network().output_shape) == ((None, 28, 28, 1), (None, 10))
+
+
 def test_the_control_of_equal_parameters_has_at_least_as_many():
     trained = {}
     for name in ("deformable", "equal-parameters"):
