@@ -77,9 +77,11 @@ def speed() -> str:
 
 
 def variants() -> str:
-    """What each variant in the committed results is, as a Markdown list."""
+    """What each variant is, as a Markdown list; and which of them the committed results hold."""
     done = {run["variant"] for run in results.read(RESULTS / "scaled_mnist.json")}
-    return "\n".join(f"- `{name}`: {kind.description}" for name, kind in VARIANTS.items() if name in done)
+    lines = [f"- `{name}`: {kind.description}" for name, kind in VARIANTS.items()]
+    waiting = [f"`{name}`" for name in VARIANTS if name not in done]
+    return "\n".join([*lines, *(["", f"Not in the results yet: {', '.join(waiting)}."] if waiting else [])])
 
 
 def accuracies() -> str:
