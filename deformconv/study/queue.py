@@ -73,10 +73,10 @@ class Queue:
         """The trained model of a run; where its weights are gone, it is trained again.
 
         Raises:
-            Busy: if another process is at it.
+            Busy: if they are gone and another process is making them.
         """
-        with self._claimed(variant, seed):
-            if not self.weights_path(variant, seed).exists():
+        if not self.weights_path(variant, seed).exists():
+            with self._claimed(variant, seed):
                 self._train(variant, seed)
         model = self.network(variant)
         model.load_weights(self.weights_path(variant, seed))

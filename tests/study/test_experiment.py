@@ -231,6 +231,12 @@ def test_what_another_process_is_at_is_left_to_it_until_it_ends(copied, no_train
     assert order == ["regular", "modulated", "deformable"]
 
 
+def test_a_trained_model_can_be_had_while_another_process_looks_at_the_run(copied):
+    """Both draw their figures at the end."""
+    with FileLock(copied.folder / "unfinished" / "deformable-0.lock"):
+        assert copied.model("deformable", 0).count_params() == 279_296
+
+
 def test_runs_that_another_process_adds_meanwhile_are_kept(copied):
     """Both opened the file before either wrote to it."""
     other = experiment.Study(copied.data, copied.settings, copied.folder)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import affine_transform
 
-from deformconv.study.scaling import Scaling, scaled_copy, warp, warp_all, zoom_matrices, zoomed_copy
+from deformconv.study.scaling import Scaling, rotation_matrices, scaled_copy, warp, warp_all, zoom_matrices, zoomed_copy
 
 HEIGHT, WIDTH = 9, 7
 IDENTITY = zoom_matrices([[1, 1]])[0]
@@ -141,3 +141,10 @@ def test_batches_do_not_change_a_warp(images, matrices):
     whole = warp_all(images, matrices)
     assert isinstance(whole, np.ndarray)
     np.testing.assert_allclose(warp_all(images, matrices, batch_size=2), whole, atol=1e-6)
+
+
+def test_a_rotation_turns_clockwise_about_the_middle(rng):
+    images = rng.uniform(size=(3, 5, 5, 1)).astype("float32")
+    turned = warp_all(images, rotation_matrices([90, 0, 180]))
+    expected = [np.rot90(images[0], -1), images[1], np.rot90(images[2], 2)]
+    np.testing.assert_allclose(turned, expected, atol=1e-5)
