@@ -2,7 +2,6 @@
 
 import importlib
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -12,10 +11,9 @@ explore_module = importlib.import_module("deformconv.course.figures.explore")  #
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+def drawn():
     calls = []
-    yield lambda **values: calls.append(values), calls
+    return lambda **values: calls.append(values), calls
 
 
 def test_without_a_frontend_the_first_values_are_drawn_once(drawn):
@@ -55,4 +53,3 @@ def test_four_pixels_says_the_value_of_the_point(y, x):
     figure = figures.four_pixels(image, y, x)
     value = (5 * y + x) / 20
     assert figure.axes[1].get_title().endswith(f"= {value:.2f}")
-    plt.close(figure)

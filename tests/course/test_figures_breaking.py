@@ -1,18 +1,9 @@
 """Chapter 1's drawings: what is marked as wrong, the numbers of the curves, the places of the frames."""
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 from matplotlib.colors import same_color
 
 from deformconv.course import figures
-
-
-@pytest.fixture(autouse=True)
-def no_window():
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
 
 
 def test_a_wrong_answer_and_no_other_has_a_dashed_frame():

@@ -1,18 +1,8 @@
 """Drawings of chapter 4: arrows that begin and end where they should, flows by hand."""
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from deformconv.course import figures
-
-
-@pytest.fixture(autouse=True)
-def no_window():
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
-
 
 IMAGE = np.arange(20.0).reshape(4, 5) / 20
 

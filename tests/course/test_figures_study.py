@@ -18,13 +18,6 @@ from deformconv.study.variants import VARIANTS
 ROWS = [2 * (6 + a + b - 1) + c for a, b, c in itertools.product(range(3), repeat=3)]
 
 
-@pytest.fixture(autouse=True)
-def no_window():
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def rigid(study):
     """The regular classifier in deformable clothes, its offsets zero."""

@@ -1,17 +1,9 @@
 """Drawings of chapter 3: what is drawn where, read off the axes."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from deformconv.course import figures
-
-
-@pytest.fixture(autouse=True)
-def no_window():
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
 
 
 def grid(zoom, height=5, width=4):

@@ -240,12 +240,13 @@ def check_layout_test(function) -> bool:
 
     # Matches whatever the reader's test says, where no listed mistake does.
     anything_else = (
-        _verdicts(function),
+        function,
         "your test lets a faulty pairing through, or blames a right one. Take two or more of everything, "
         "no two alike, and look at every number.",
     )
     cases = [(RIGHT_PAIRS + FAULTY_PAIRS,), (FAULTY_PAIRS + RIGHT_PAIRS,)]
-    return check("4.5", _verdicts(function), knows, cases, (*LAYOUT_TEST_MISTAKES, anything_else))
+    mistakes = [(_verdicts(test), message) for test, message in (*LAYOUT_TEST_MISTAKES, anything_else)]
+    return check("4.5", _verdicts(function), knows, cases, mistakes)
 
 
 def _verdicts(test):
@@ -321,35 +322,35 @@ def _one_corner(made):
 
 LAYOUT_TEST_MISTAKES = (
     (
-        _verdicts(_finds(values=np.zeros_like)),
+        _finds(values=np.zeros_like),
         "your test finds no fault at all. Zeros and equal offsets look right in any order: make each number different.",
     ),
     (
-        _verdicts(lambda pair: not _finds()(pair)),
+        lambda pair: not _finds()(pair),
         "your verdicts are the wrong way round: True means that the pairing is faulty.",
     ),
     (
-        _verdicts(lambda pair: True),
+        lambda pair: True,
         "you call right pairings faulty, too. The result is (b, h, w, c, 2): y and x of channel c are 2c and 2c + 1.",
     ),
     (
-        _verdicts(_finds(values=lambda made: np.broadcast_to(np.arange(made.shape[-1]), made.shape).copy())),
+        _finds(values=lambda made: np.broadcast_to(np.arange(made.shape[-1]), made.shape).copy()),
         "your offsets are the same at every pixel, so you cannot see one that went to another pixel or picture.",
     ),
     (
-        _verdicts(_finds(values=_one_corner)),
+        _finds(values=_one_corner),
         "you follow one offset only, the very first number, which many orders leave in place. Follow them all.",
     ),
     (
-        _verdicts(_finds(size=(2, 3, 4, 2))),
+        _finds(size=(2, 3, 4, 2)),
         "with a single channel you cannot see channels that are exchanged: give the test two or more.",
     ),
     (
-        _verdicts(_finds(size=(1, 3, 4, 6))),
+        _finds(size=(1, 3, 4, 6)),
         "with one picture in the batch you cannot see pictures that are mixed: give the test two or more.",
     ),
     (
-        _verdicts(_finds(values=lambda made: made // 2)),
+        _finds(values=lambda made: made // 2),
         "you do not see y and x exchanged: give the two different values.",
     ),
 )

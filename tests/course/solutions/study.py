@@ -1,0 +1,40 @@
+"""Chapter 7's exercises, solved."""
+
+import numpy as np
+
+from deformconv.course import exercises
+from deformconv.course.exercises import study
+from solutions.solved import Solved
+
+EXERCISES = {
+    "7.1": Solved(
+        exercises.check_offset_parameters,
+        lambda h, w, c, g: (h * w * c + 1) * 2 * h * w * g,
+        study.PARAMETERS_MISTAKES,
+        slips=(
+            (lambda h, w, c, g: h * w * c * 2 * h * w * g, "has a bias"),
+            (lambda h, w, c, g: (h * w * c + 1) * h * w * g, "two numbers"),
+            (lambda h, w, c, g: (h * w * c + 1) * 2 * h * w, "offset group"),
+        ),
+    ),
+    "7.2": Solved(
+        exercises.check_moved,
+        lambda b, a: sorted(name for name in b if not np.array_equal(b[name], a[name])),
+        study.MOVED_MISTAKES,
+        slips=(
+            (lambda b, a: sorted(n for n in b if not np.allclose(b[n], a[n])), "bit-identical"),
+            (lambda b, a: sorted(n for n in b if b[n].sum() != a[n].sum()), "same sum"),
+            (lambda b, a: sorted(n for n in b if (b[n] != a[n]).all()), "not `all`"),
+            (lambda b, a: sorted(n for n in b if b[n] is not a[n]), "same object"),
+        ),
+    ),
+    "7.3": Solved(
+        exercises.check_mean_and_spread,
+        lambda a: (100 * np.mean(a), 100 * np.std(a, ddof=1)),
+        study.SPREAD_MISTAKES,
+        slips=(
+            (lambda a: (np.mean(a), np.std(a, ddof=1)), "per cent"),
+            (lambda a: (100 * np.mean(a), 100 * np.ptp(a)), "from the least to the greatest"),
+        ),
+    ),
+}
