@@ -1,6 +1,7 @@
 """Puts measured results into the pages: `python book/publish.py [FOLDER OF A REPRODUCE RUN]`.
 
-With a folder, its results and pictures are copied to `book/results/` first. Then the parts of README.md and of the
+With a folder, its results and pictures are copied to `book/results/` first, and the weights of its first deformable
+classifier into the package. Then the parts of README.md and of the
 welcome page between `<!-- results -->` and `<!-- /results -->`, or `speed` likewise, are written anew from the files in
 `book/results/` and `benchmarks/results/`.
 """
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 from deformconv.bench import costs as bench_costs
-from deformconv.study import results
+from deformconv.study import results, trained
 from deformconv.study.variants import VARIANTS
 
 BOOK = Path(__file__).parent
@@ -137,9 +138,18 @@ def with_blocks(text, blocks) -> str:
     return text
 
 
+def take_from(folder):
+    """Copies what a reproduce run has made to where the book and the package keep it."""
+    for source, target in COPIED.items():
+        shutil.copyfile(folder / source, RESULTS / target)
+    (run,) = (r for r in results.read(folder / "results.json") if (r["variant"], r["seed"]) == ("deformable", 0))
+    model = VARIANTS["deformable"].network()
+    model.load_weights(folder / "weights" / "deformable-0.weights.h5")
+    trained.save(model, run)
+
+
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        for source, target in COPIED.items():
-            shutil.copyfile(Path(sys.argv[1]) / source, RESULTS / target)
+        take_from(Path(sys.argv[1]))
     for page, blocks in PAGES.items():
         page.write_text(with_blocks(page.read_text(), blocks))

@@ -70,6 +70,13 @@ def _parser():
         default="float32",
         help="float32 (default), mixed_bfloat16 or mixed_float16: half precision, for GPUs that are faster in it",
     )
+    reproduce.add_argument(
+        "--compare",
+        type=Path,
+        metavar="FILE",
+        help="a results.json of the same settings, such as the book's: say whether each run lands where the stated "
+        "runs put it; exit status 1 if one does not",
+    )
     reproduce.set_defaults(run=_reproduce)
 
     scale = commands.add_parser(
@@ -128,7 +135,7 @@ def _parser():
 
 
 def _reproduce(options):
-    from deformconv.study import datasets, experiment, results
+    from deformconv.study import datasets, experiment, landing, results
     from deformconv.study.variants import VARIANTS
 
     check_choice("--budget", options.budget, experiment.BUDGETS)
@@ -150,11 +157,17 @@ def _reproduce(options):
         interpolation=options.interpolation,
         precision=options.precision,
     )
+    stated = results.read(options.compare) if options.compare else []
+    difference = results.other_settings(stated, settings)
+    if difference:
+        raise ValueError(f"--compare: {options.compare} holds runs with {difference}.")
     folder = options.out or Path("results") / f"{data.name}-{options.budget}"
     study = experiment.Study(data, settings, folder, options.command_line)
     print(f"{data.name}, budget {options.budget}, {options.seeds} seed(s), into {folder}", flush=True)
     variants = options.variant or list(VARIANTS)
+    runs = []
     for run in study.run_all(variants, range(options.seeds)):
+        runs.append(run)
         print(
             f"{run['variant']}, seed {run['seed']}: regular {run['regular']:.2%}, scaled {run['scaled']:.2%}, "
             f"trained {run['trained_parameters']:,} weights in {run['seconds']:.0f} s",
@@ -164,7 +177,11 @@ def _reproduce(options):
     print(f"\nTest accuracy on {data.name}, mean ± standard deviation over seeds:\n")
     print(results.table(study.results.runs))
     print(f"\nWritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-    return 0
+    landings = landing.landings(runs, stated)
+    if options.compare:
+        print(f"\nBeside {options.compare}, at {landing.CONFIDENCE:.0%} confidence:\n")
+        print("\n".join(map(str, landings)) or "it has no two runs of any of these variants.")
+    return 0 if all(found.inside for found in landings) else 1
 
 
 def _mnist_scale(options):

@@ -1,5 +1,6 @@
 """The command line as its users meet it: in a process of its own where that matters, else in this one."""
 
+import dataclasses
 import json
 import os
 import re
@@ -137,6 +138,12 @@ def test_runs_of_another_share_are_not_mixed_in(refusal, study, tiny_budget, mon
     assert "unscaled_share=0.15, and this one has unscaled_share=0.5" in refusal([*arguments, "--unscaled", "0.5"])
 
 
+def test_stated_runs_of_other_settings_cannot_be_compared(refusal, study):
+    stated = str(study.folder / "results.json")
+    said = refusal([*REPRODUCE, "--compare", stated])
+    assert f"--compare: {stated} holds runs with budget='tiny', and this one has budget='quick'" in said
+
+
 def test_an_interruption_says_how_to_go_on(capsys, tiny_quick, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -210,6 +217,25 @@ def test_reproduce_runs_every_variant_with_every_seed(capsys, monkeypatch, make_
     assert cli.main([*REPRODUCE, "--seeds", "2"]) == 0
     assert ran == [(seed, variant) for seed in (0, 1) for variant in VARIANTS]
     assert "deformable, seed 1: regular 50.00%, scaled 25.00%, trained 704 weights in 1 s" in capsys.readouterr().out
+
+
+def test_a_run_outside_the_stated_spread_ends_with_status_1(capsys, monkeypatch, make_run, tmp_path):
+    settings = dataclasses.asdict(experiment.Settings.of("digits", "quick"))
+    stated = results.Results(tmp_path / "stated.json", experiment.Settings.of("digits", "quick"))
+    for seed, scaled in enumerate((0.25, 0.26, 0.27)):
+        stated.add(make_run("deformable", seed, scaled=scaled, **settings))
+    accuracy = {"deformable": 0.3, "regular": 0.9}
+    monkeypatch.setattr(
+        experiment.Study, "run", lambda _, variant, seed: make_run(variant, seed, scaled=accuracy[variant], seconds=1)
+    )
+    monkeypatch.setattr(cli, "_draw", lambda *_: None)
+    command = [*REPRODUCE, "--compare", str(stated.path), "--variant"]
+    assert cli.main([*command, "deformable"]) == 0
+    accuracy["deformable"] = 0.5
+    assert cli.main([*command, "deformable"]) == 1
+    assert "deformable, seed 0: scaled 50.00% is OUTSIDE" in capsys.readouterr().out
+    assert cli.main([*command, "regular"]) == 0
+    assert "it has no two runs of any of these variants" in capsys.readouterr().out
 
 
 def test_reproduce_writes_results_a_figure_and_an_animation_and_reuses_its_runs(capsys, tiny_quick, monkeypatch):

@@ -27,14 +27,11 @@ class Results:
     def read(self):
         """Takes in what is in the file by now."""
         self.runs = read(self.path) if self.path.exists() else []
-        for run in self.runs:
-            differing = [key for key, value in asdict(self.settings).items() if run.get(key) != value]
-            if differing:
-                key = differing[0]
-                raise ValueError(
-                    f"{self.path} holds runs with {key}={run.get(key)!r}, and this one has "
-                    f"{key}={getattr(self.settings, key)!r}: a table of both would mislead. Choose another --out."
-                )
+        difference = other_settings(self.runs, self.settings)
+        if difference:
+            raise ValueError(
+                f"{self.path} holds runs with {difference}: a table of both would mislead. Choose another --out."
+            )
 
     def find(self, variant, seed):
         """The finished run, or None."""
@@ -49,6 +46,15 @@ class Results:
             runs = sorted([*kept, run], key=lambda run: (list(VARIANTS).index(run["variant"]), run["seed"]))
             write_atomically(self.path, json.dumps({"format": FORMAT, "runs": runs}, indent=1).encode() + b"\n")
             self.runs = runs
+
+
+def other_settings(runs, settings) -> str:
+    """The first setting in which one of the runs is another, in words; empty if there is none."""
+    for run in runs:
+        for key, value in asdict(settings).items():
+            if run.get(key) != value:
+                return f"{key}={run.get(key)!r}, and this one has {key}={value!r}"
+    return ""
 
 
 def read(path) -> list[dict]:
