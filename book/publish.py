@@ -1,4 +1,4 @@
-"""Puts measured results into the pages: `python book/publish.py [FOLDER OF A REPRODUCE RUN]`.
+"""Puts measured results, and the index of exercises, into the pages: `python book/publish.py [FOLDER OF A REPRODUCE RUN]`.
 
 With a folder, its results and pictures are copied to `book/results/` first, and the weights of its first deformable
 classifier into the package. Then the parts of README.md and of the
@@ -116,6 +116,25 @@ def every_run() -> str:
     return "\n".join(lines)
 
 
+EXERCISE = re.compile(r"\*\*(\d+\.\d+) ([^*]+)\*\* \(([^,)]+), (easy|medium|hard)(; no check)?\)\.")
+
+
+def exercises() -> str:
+    """Every exercise of the chapters on a line, as a Markdown table; a star marks those without a check."""
+    lines = ["| | exercise | difficulty | time | chapter |", "|---|---|---|---|---|"]
+    for path in sorted(BOOK.glob("[0-9]*.ipynb")):
+        cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"]
+        chapter = _text(cells[0]).split("\n")[0].removeprefix("# ")
+        for number, title, time, difficulty, unchecked in EXERCISE.findall("\n".join(map(_text, cells))):
+            star = "*" * bool(unchecked)
+            lines.append(f"| {number}{star} | {title} | {difficulty} | {time} | {{doc}}`{chapter} <{path.stem}>` |")
+    return "\n".join(lines)
+
+
+def _text(cell):
+    return "".join(cell["source"])
+
+
 PAGES = {
     BOOK.parent / "README.md": {"results": study, "speed": speed},
     BOOK / "index.md": {"results": study},
@@ -125,6 +144,7 @@ PAGES = {
         "costs": costs,
         "runs": every_run,
     },
+    BOOK / "exercises.md": {"exercises": exercises},
 }
 
 

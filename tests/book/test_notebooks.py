@@ -1,5 +1,6 @@
 """What every chapter must have, read off the committed notebooks without running them."""
 
+import runpy
 from pathlib import Path
 
 import nbformat
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+EXERCISE = runpy.run_path(str(ROOT / "book/publish.py"))["EXERCISE"]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 
 
@@ -69,3 +71,21 @@ def test_solutions_are_folded(notebook):
     for cell in code_cells(notebook):
         if "exercises.check_" in cell.source and "raise NotImplementedError" not in cell.source:
             assert "hide-cell" in cell.metadata.get("tags", []), cell.source
+
+
+def test_every_exercise_is_headed_alike_and_has_what_its_heading_says(notebook, request):
+    """Number, title, time, difficulty; all but the open questions have a hint, a stub, and a solution that was run."""
+    chapter = request.node.callspec.id[:2].lstrip("0")
+    headed = {}
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            for number, _, _, _, unchecked in EXERCISE.findall(cell.source):
+                headed[number] = (place, cell.source, unchecked)
+    assert list(headed) == [f"{chapter}.{i + 1}" for i in range(len(headed))] and 3 <= len(headed) <= 6
+    for number, (place, text, unchecked) in headed.items():
+        if unchecked:
+            continue
+        assert "<details><summary>Hint</summary>" in text, number
+        stub, solution = notebook.cells[place + 1 : place + 3]
+        assert "raise NotImplementedError" in stub.source and "exercises.check_" in stub.source, number
+        assert solution.outputs[0].text.startswith(f"Exercise {number}: correct"), number
