@@ -62,8 +62,8 @@ VARIANTS = {
         models.train_only_offsets,
     ),
     "deformable-groups": Variant(
-        "The same with eight offset groups: each eighth of the channels looks elsewhere (but conv11, which reads one).",
-        _with(models.deformable, deformed=tuple(models.CONVOLUTIONS), offset_groups=8),
+        "The same with sixteen offset groups: each sixteenth of the channels looks elsewhere (but conv11, which reads one).",
+        _with(models.deformable, deformed=tuple(models.CONVOLUTIONS), offset_groups=16),
         models.train_only_offsets,
     ),
     "modulated": Variant(
