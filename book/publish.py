@@ -7,10 +7,13 @@ welcome page between `<!-- results -->` and `<!-- /results -->`, or `speed` like
 """
 
 import json
+import os
 import re
 import shutil
 import sys
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from deformconv.bench import costs as bench_costs
 from deformconv.study import results, trained

@@ -62,7 +62,7 @@ VARIANTS = {
         models.train_only_offsets,
     ),
     "deformable-groups": Variant(
-        "The same with sixteen offset groups: each sixteenth of the channels looks elsewhere (but conv11, which reads one).",
+        "The same with sixteen offset groups: each sixteenth of the channels looks elsewhere (conv11 reads only one).",
         _with(models.deformable, deformed=tuple(models.CONVOLUTIONS), offset_groups=16),
         models.train_only_offsets,
     ),
