@@ -1,4 +1,4 @@
-"""Puts measured results, and the index of exercises, into the pages: `python book/publish.py [FOLDER OF A REPRODUCE RUN]`.
+"""Puts results and the index of exercises into the pages: `python book/publish.py [FOLDER OF A REPRODUCE RUN]`.
 
 With a folder, its results and pictures are copied to `book/results/` first, and the weights of its first deformable
 classifier into the package. Then the parts of README.md and of the
