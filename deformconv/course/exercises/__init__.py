@@ -28,6 +28,13 @@ from deformconv.course.exercises.warps import (
     check_swirl,
     check_turn_about,
 )
+from deformconv.course.exercises.weighing import (
+    check_count_weights,
+    check_mask_and_slope,
+    check_modulated_pixel,
+    check_read_foreign,
+    check_softmax_over_taps,
+)
 
 __all__ = [
     "check_layout_test",
@@ -55,4 +62,9 @@ __all__ = [
     "check_resize",
     "check_swirl",
     "check_turn_about",
+    "check_count_weights",
+    "check_mask_and_slope",
+    "check_modulated_pixel",
+    "check_read_foreign",
+    "check_softmax_over_taps",
 ]

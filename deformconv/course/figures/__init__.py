@@ -52,6 +52,17 @@ from deformconv.course.figures.taps import (
     taps_on_image,
 )
 from deformconv.course.figures.warps import chosen_against_exact, looks, picture_rows, pictures, sent_and_fetched
+from deformconv.course.figures.weighing import (
+    VERSIONS,
+    fleeing_taps,
+    four_versions,
+    mask_curves,
+    mask_on_digit,
+    stacked,
+    tap_weights,
+    weigh,
+    weighing_explorer,
+)
 
 __all__ = [
     "answer_explorer",
@@ -100,6 +111,15 @@ __all__ = [
     "sampling_points",
     "save_animation",
     "trace_points",
+    "VERSIONS",
+    "fleeing_taps",
+    "four_versions",
+    "mask_curves",
+    "mask_on_digit",
+    "stacked",
+    "tap_weights",
+    "weigh",
+    "weighing_explorer",
     "BLACK",
     "BLUE",
     "GREEN",
