@@ -13,6 +13,13 @@ from deformconv.course.exercises.flow import (
     check_unscramble,
     check_warp_channels,
 )
+from deformconv.course.exercises.learning import (
+    check_bounded,
+    check_kernel_gradient,
+    check_loss_slope,
+    check_rates,
+    check_share_outside,
+)
 from deformconv.course.exercises.sampling import check_edge_row, check_sample_points, check_scatter, check_slopes
 from deformconv.course.exercises.study import check_mean_and_spread, check_moved, check_offset_parameters
 from deformconv.course.exercises.taps import (
@@ -46,6 +53,11 @@ __all__ = [
     "check_confusion",
     "check_receptive_field",
     "check_zoom_about",
+    "check_bounded",
+    "check_kernel_gradient",
+    "check_loss_slope",
+    "check_rates",
+    "check_share_outside",
     "check_edge_row",
     "check_sample_points",
     "check_mean_and_spread",

@@ -22,6 +22,13 @@ from deformconv.course.figures.flow import (
     sent_and_received,
     where_offsets_go,
 )
+from deformconv.course.figures.learning import (
+    curve_and_target,
+    gradient_way,
+    offset_growth,
+    offset_search,
+    taps_in_panels,
+)
 from deformconv.course.figures.sampling import (
     answer_and_target,
     border_profile,
@@ -82,6 +89,11 @@ __all__ = [
     "row_flow",
     "sent_and_received",
     "where_offsets_go",
+    "curve_and_target",
+    "gradient_way",
+    "offset_growth",
+    "offset_search",
+    "taps_in_panels",
     "answer_and_target",
     "border_profile",
     "climbs",
