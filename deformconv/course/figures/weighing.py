@@ -9,7 +9,7 @@ from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, 
 
 _RIM = [patheffects.withStroke(linewidth=3, foreground=BLACK)]
 # Area of a tap's mark, in square points, for a weight of 1.
-AREA = 420
+AREA = 600
 
 
 def weigh(logits, how):
@@ -79,19 +79,20 @@ def mask_on_digit(digit, mean_mask, taps, masks, titles):
         titles: of the two pixels.
     """
     with style():
-        fig, axes = plt.subplots(1, 4, figsize=(10.4, 3.1))
+        fig, axes = plt.subplots(2, 2, figsize=(7.2, 6.8))
+        axes = axes.ravel()
         height, width = digit.shape
         show_image(axes[0], digit, "the digit")
         reach = max(abs(mean_mask - 1).max(), 0.1)
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
         shown = axes[1].imshow(mean_mask, cmap="PuOr_r", vmin=1 - reach, vmax=1 + reach, extent=extent)
         axes[1].set(title="mean mask", xticks=[], yticks=[])
-        bar = fig.colorbar(shown, ax=axes[1], shrink=0.7)
+        bar = fig.colorbar(shown, ax=axes[1], shrink=0.85)
         bar.ax.tick_params(labelsize=8)
         for ax, places, mask, title in zip(axes[2:], taps, masks, titles, strict=True):
             show_image(ax, digit, title)
             ax.set_facecolor(BLACK)
-            draw_weighed(ax, places, mask)
+            draw_weighed(ax, places, mask, area=150)
             ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     return fig
 
@@ -129,14 +130,14 @@ def four_versions(image, taps, kernel, logits):
     """The same nine taps in the four versions: dots where they look, as large as they count; the output beneath."""
     values = read(image, taps)
     with style():
-        fig, axes = plt.subplots(1, 4, figsize=(10.4, 4.5))
-        for ax, (version, equation) in zip(axes, VERSIONS.items(), strict=True):
+        fig, axes = plt.subplots(2, 2, figsize=(7.2, 8.8))
+        for ax, (version, equation) in zip(axes.flat, VERSIONS.items(), strict=True):
             weights = tap_weights(version, kernel, logits)
             show_image(ax, image)
             ax.set_title(version, fontsize=13, weight="bold")
             draw_weighed(ax, taps, weights, area=AREA)
             lines = (equation, f"$y = {values @ weights:+.2f}$", f"weights add up to {weights.sum():+.2f}")
-            ax.set_xlabel("\n".join(lines), fontsize=10.5, linespacing=1.6)
+            ax.set_xlabel("\n".join(lines), fontsize=11.5, linespacing=1.6)
         marks = [
             plt.Line2D([], [], ls="", marker=marker, ms=9, color=colour, mec=BLACK)
             for marker, colour in (("o", ORANGE), ("s", SKY))
@@ -170,7 +171,9 @@ def weighing_explorer(values, logits, favourite, logit, temperature):
     logits = np.array(logits, "float64")
     logits[favourite] = logit
     with style():
-        fig, axes = plt.subplots(1, 5, figsize=(10.6, 3.1), gridspec_kw={"width_ratios": (1, 1, 1, 1, 1)})
+        fig, axes = plt.subplots(2, 3, figsize=(8.4, 5.4))
+        *axes, last = axes.ravel()
+        last.remove()
         panels = {"what the taps read": np.asarray(values)}
         panels |= {how: weigh(logits / temperature, how) for how in ("sigmoid", "2 sigmoid", "softmax", "free")}
         for ax, (name, heights) in zip(axes, panels.items(), strict=True):
