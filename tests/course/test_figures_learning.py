@@ -17,12 +17,12 @@ def _marked(ax, marker):
 def test_a_search_is_drawn_from_its_first_to_its_last_step():
     track = [(0.0, 0.5), (0.2, 0.4), (0.3, 0.35)]
     figure = figures.offset_search(np.ones(4), np.zeros(4), np.arange(3.0), np.array([0.5, 0.4, 0.1]), track, goal=2)
-    left, right = figure.axes
-    assert [line.get_ydata().tolist() for line in left.lines] == [[1] * 4, [0] * 4]
-    assert _marked(right, "o") == [[0.0, 0.5]]
-    assert _marked(right, "X") == [[0.3, 0.35]]
-    assert _marked(right, "*") == [[2, 0]]
-    assert "end, at 0.3" in [text.get_text() for text in right.get_legend().get_texts()]
+    above, below = figure.axes
+    assert [line.get_ydata().tolist() for line in above.lines] == [[1] * 4, [0] * 4]
+    assert _marked(below, "o") == [[0.0, 0.5]]
+    assert _marked(below, "X") == [[0.3, 0.35]]
+    assert _marked(below, "*") == [[2, 0]]
+    assert "end, at 0.3" in [text.get_text() for text in below.get_legend().get_texts()]
 
 
 def test_the_gradients_way_is_numbered_from_the_loss_back():

@@ -23,19 +23,19 @@ def offset_search(row, copy, offsets, losses, track, goal):
         goal: the right offset.
     """
     with style():
-        fig, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.3), gridspec_kw={"width_ratios": (1.15, 1)})
-        left.plot(row, color=GRAY, lw=3, label="the row")
-        left.plot(copy, color=BLUE, ls="--", label="the copy")
-        left.set(xlabel="pixel", ylabel="value")
-        right.plot(offsets, losses, color=GRAY)
-        right.axvline(goal, color=GREEN, ls=":", lw=1.5)
-        right.plot(goal, 0, "*", color=GREEN, ms=16, mec=BLACK, label="the right offset", clip_on=False, zorder=4)
-        right.plot(*np.asarray(track).T, color=VERMILION, lw=3)
-        right.plot(*track[0], "o", mfc="white", mec=VERMILION, mew=2, ms=9, label="start")
-        right.plot(*track[-1], "X", color=VERMILION, mec=BLACK, ms=11, label=f"end, at {track[-1][0]:.1f}")
-        right.set(xlabel="offset, in pixels", ylabel="loss")
-        right.set_ylim(bottom=0)
-        for ax, columns in ((left, 2), (right, 3)):
+        fig, (above, below) = plt.subplots(2, 1, figsize=(6.6, 5.6), gridspec_kw={"height_ratios": (1, 1.4)})
+        above.plot(row, color=GRAY, lw=3, label="the row")
+        above.plot(copy, color=BLUE, ls="--", label="the copy")
+        above.set(xlabel="pixel", ylabel="value")
+        below.plot(offsets, losses, color=GRAY)
+        below.axvline(goal, color=GREEN, ls=":", lw=1.5)
+        below.plot(goal, 0, "*", color=GREEN, ms=16, mec=BLACK, label="the right offset", clip_on=False, zorder=4)
+        below.plot(*np.asarray(track).T, color=VERMILION, lw=3)
+        below.plot(*track[0], "o", mfc="white", mec=VERMILION, mew=2, ms=9, label="start")
+        below.plot(*track[-1], "X", color=VERMILION, mec=BLACK, ms=11, label=f"end, at {track[-1][0]:.1f}")
+        below.set(xlabel="offset, in pixels", ylabel="loss")
+        below.set_ylim(bottom=0)
+        for ax, columns in ((above, 2), (below, 3)):
             ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns, fontsize=9)
     return fig
 
@@ -63,7 +63,7 @@ def gradient_way():
         (1.15, "4", "times the image:\nby the offset weights"),
     )
     with style():
-        fig, ax = plt.subplots(figsize=(9.2, 3.7))
+        fig, ax = plt.subplots(figsize=(8.3, 3.6))
         for x, y, text in boxes.values():
             learned = text.startswith("offset")
             ax.add_patch(
@@ -106,9 +106,9 @@ def taps_in_panels(rows, margin=3, field=None):
         field: the size of that image's pixels where the places are counted in them; `(h, w)` if None.
     """
     columns = max(len(row) for row in rows)
-    size = 8.4 / columns
+    size = 7.4 / columns
     with style():
-        fig, axes = plt.subplots(len(rows), columns, figsize=(8.4, len(rows) * (size + 0.3)), squeeze=False)
+        fig, axes = plt.subplots(len(rows), columns, figsize=(7.4, len(rows) * (size + 0.3)), squeeze=False)
         for ax, (image, rest, taps, title) in zip(axes.flat, (panel for row in rows for panel in row), strict=True):
             height, width = field or image.shape[:2]
             frame = (-0.5, width - 0.5, height - 0.5, -0.5)
