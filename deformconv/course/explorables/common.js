@@ -1,0 +1,93 @@
+// What every explorable uses. `root` is its figure; it has one set of colours, safe for the colour-blind.
+const BLUE = "#0072b2", ORANGE = "#e69f00", GREEN = "#009e73", VERMILION = "#d55e00", PURPLE = "#cc79a7", SKY = "#56b4e9";
+
+function clamp(value, low, high) {
+  return Math.min(Math.max(value, low), high);
+}
+
+// An SVG element with these attributes, `text` among them, at the end of `parent`.
+function draw(parent, tag, attributes = {}) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") element.textContent = value;
+    else element.setAttribute(name, typeof value === "number" ? Number(value.toFixed(3)) : value);
+  }
+  parent.append(element);
+  return element;
+}
+
+function grey(value) {
+  const level = Math.round(255 * clamp(value, 0, 1));
+  return `rgb(${level},${level},${level})`;
+}
+
+// An image, rows of values from 0 to 1, with pixel (0, 0) centred at (0, 0) and pixels of size 1.
+function drawImage(parent, image, attributes = {}) {
+  const canvas = document.createElement("canvas");
+  const [height, width] = [image.length, image[0].length];
+  Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d");
+  image.forEach((row, y) => row.forEach((value, x) => {
+    context.fillStyle = grey(value);
+    context.fillRect(x, y, 1, 1);
+  }));
+  return draw(parent, "image", {
+    x: -0.5, y: -0.5, width, height, href: canvas.toDataURL(), preserveAspectRatio: "none",
+    style: "image-rendering: pixelated", ...attributes,
+  });
+}
+
+// The value between pixels, zero outside, and its two slopes: those of the cell to the right and below.
+function sample(image, y, x) {
+  const top = Math.floor(y), left = Math.floor(x), fy = y - top, fx = x - left;
+  const at = (i, j) => (image[i] && image[i][j]) || 0;
+  const a = at(top, left), b = at(top, left + 1), c = at(top + 1, left), d = at(top + 1, left + 1);
+  return {
+    value: (1 - fy) * ((1 - fx) * a + fx * b) + fy * ((1 - fx) * c + fx * d),
+    byY: (1 - fx) * (c - a) + fx * (d - b),
+    byX: (1 - fy) * (b - a) + fy * (d - c),
+    weights: [(1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx],
+    corners: [a, b, c, d],
+  };
+}
+
+// Connects an <input type="range"> and the <output> beside it with a function of its value.
+function slider(input, digits, change) {
+  const output = input.parentElement.querySelector("output");
+  const update = () => {
+    if (output) output.textContent = Number(input.value).toFixed(digits);
+    change(Number(input.value));
+  };
+  input.addEventListener("input", update);
+  return (value) => {
+    input.value = value;
+    if (output) output.textContent = Number(value).toFixed(digits);
+  };
+}
+
+// Lets mouse, touch and arrow keys move `element`: `move(y, x)` gets the place in the SVG's own units, `place()` tells
+// where it is. The keys go by `step`, ten times as far with Shift.
+function draggable(svg, element, place, move, step = 0.05) {
+  element.classList.add("handle");
+  element.setAttribute("tabindex", "0");
+  const frame = element.parentElement;
+  element.addEventListener("pointerdown", (event) => {
+    element.setPointerCapture(event.pointerId);
+    element.focus();
+    event.preventDefault();
+  });
+  element.addEventListener("pointermove", (event) => {
+    if (!element.hasPointerCapture(event.pointerId)) return;
+    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(frame.getScreenCTM().inverse());
+    move(point.y, point.x);
+  });
+  element.addEventListener("keydown", (event) => {
+    const ways = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    const way = ways[event.key];
+    if (!way) return;
+    event.preventDefault();
+    const far = event.shiftKey ? 10 * step : step;
+    const [y, x] = place();
+    move(y + way[0] * far, x + way[1] * far);
+  });
+}
