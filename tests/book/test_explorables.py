@@ -1,4 +1,4 @@
-"""The figures that react without a kernel, in a browser: they draw, they answer to mouse and keys, all can read them."""
+"""The figures that react without a kernel, in a browser: they draw, answer to mouse and keys, and all can read them."""
 
 import re
 
