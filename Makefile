@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-unit test-examples test-notebooks test-book test-engines lint reproduce notebooks publish lock clean
+.PHONY: help book test test-unit test-examples test-notebooks test-book test-engines lint reproduce notebooks publish address lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ notebooks: $(READY) ## run the notebooks and keep their outputs
 
 publish: $(READY) ## put results into the book (FROM=results/mnist-standard copies a run there first)
 	$(BIN)/python book/publish.py $(FROM)
+
+address: $(READY) ## the book's repository, for launch buttons and Colab (URL=https://github.com/OWNER/NAME, or none)
+	@$(BIN)/python book/address.py $(URL)
 
 # The second lock holds what the engines need beside the first, without CUDA: a CPU is enough for the tests.
 lock: ## renew requirements.lock and requirements-engines.lock (needs uv)

@@ -1,0 +1,100 @@
+"""The repository's address: kept in one place, in every set-up cell, and in no other way of installing."""
+
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ADDRESS = runpy.run_path(str(ROOT / "book/address.py"))
+NOTEBOOKS = sorted((ROOT / "book").rglob("*.ipynb"))
+URL = "https://github.com/somebody/a-book"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of what the command touches."""
+    (tmp_path / "book").mkdir()
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    for path in (ROOT / "book/address.py", NOTEBOOKS[0]):
+        shutil.copy(path, tmp_path / "book")
+    return tmp_path
+
+
+def run(copy, *arguments):
+    return subprocess.run([sys.executable, copy / "book/address.py", *arguments], capture_output=True, text=True)
+
+
+def setup_cell(copy):
+    notebook = nbformat.read(copy / "book" / NOTEBOOKS[0].name, as_version=4)
+    (cell,) = (cell for cell in notebook.cells if cell.id == "set-up")
+    return cell
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_has_the_setup_cell_of_the_kept_address(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    address = ADDRESS["kept"]((ROOT / "_config.yml").read_text())
+    assert cells[0].source == ADDRESS["SETUP"].format(address=address), "run `make address`"
+    assert cells[0].metadata.tags == ["remove-cell"] and not cells[0].outputs
+    assert not [cell for cell in cells[1:] if "git+" in cell.source]
+
+
+def test_setting_and_unsetting_leaves_the_files_as_they_were(copy):
+    files = [copy / "_config.yml", copy / "book" / NOTEBOOKS[0].name]
+    before = [path.read_text() for path in files]
+    assert run(copy, URL).returncode == 0
+    assert all(URL in path.read_text() for path in files)
+    set_once = [path.read_text() for path in files]
+    assert run(copy).returncode == 0
+    assert [path.read_text() for path in files] == set_once
+    assert run(copy, "none").returncode == 0
+    assert [path.read_text() for path in files] == before
+
+
+def test_buttons_are_there_with_an_address_and_only_then(copy):
+    assert "launch_buttons" not in yaml.safe_load((copy / "_config.yml").read_text())
+    run(copy, f"{URL}/")
+    config = yaml.safe_load((copy / "_config.yml").read_text())
+    assert config["repository"]["url"] == URL
+    assert {"colab_url", "binderhub_url"} <= config["launch_buttons"].keys()
+
+
+@pytest.mark.parametrize("address", ["github.com/somebody/a-book", "https://example.org/a/b", "https://github.com/one"])
+def test_what_colab_cannot_open_is_refused_and_nothing_changes(copy, address):
+    before = (copy / "_config.yml").read_text()
+    said = run(copy, address)
+    assert said.returncode == 1 and "must be https://github.com/OWNER/NAME" in said.stderr
+    assert (copy / "_config.yml").read_text() == before
+
+
+def test_the_cell_does_nothing_elsewhere(copy, capsys, monkeypatch):
+    run(copy, URL)
+    monkeypatch.setattr(subprocess, "run", None)
+    exec(setup_cell(copy).source, {})
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("gpu", [None, "/usr/bin/nvidia-smi"])
+def test_on_colab_it_installs_the_package_and_nothing_else(copy, capsys, monkeypatch, gpu):
+    run(copy, URL)
+    commands = []
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    monkeypatch.setattr(shutil, "which", lambda name: gpu)
+    exec(setup_cell(copy).source, {})
+    assert commands == [[sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"git+{URL}"]]
+    assert ("no GPU" in capsys.readouterr().out) == (gpu is None)
+
+
+def test_on_colab_without_an_address_it_says_what_to_do(copy, capsys, monkeypatch):
+    run(copy, "none")
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    monkeypatch.setattr(subprocess, "run", None)
+    exec(setup_cell(copy).source, {})
+    assert "pip install --no-deps" in capsys.readouterr().out
