@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-unit test-examples test-notebooks test-book test-engines lint reproduce notebooks publish address lock clean
+.PHONY: help book pdf zip test test-unit test-examples test-notebooks test-book test-engines lint reproduce notebooks publish address lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -35,6 +35,17 @@ book: $(READY) ## render the book to _build/html
 	@$(BIN)/jupyter-book build --quiet . 
 	@echo "The book is at $(abspath $(HTML))"
 	@echo "Open that file in a browser, for instance: python3 -m webbrowser -t 'file://$(abspath $(HTML))'"
+
+# Sphinx writes the single page beside the first one, and its links as if it lay at the top.
+pdf: $(READY) ## the book as one PDF, _build/deformconv.pdf (needs Chromium)
+	@$(BIN)/jupyter-book build --quiet --builder singlehtml .
+	@cp _build/singlehtml/book/index.html _build/singlehtml/print.html
+	@$(BIN)/python book/pdf.py _build/singlehtml/print.html _build/deformconv.pdf
+	@echo "The book is at $(abspath _build/deformconv.pdf)"
+
+zip: book ## the rendered book as one file to take along, _build/deformconv-book.zip
+	@cd _build && $(abspath $(BIN))/python -m zipfile -c deformconv-book.zip html
+	@echo "The book is at $(abspath _build/deformconv-book.zip); open html/index.html in it"
 
 test: lint test-unit test-examples test-notebooks test-book ## all checks on TensorFlow: lint, tests, examples, notebooks, the book
 
