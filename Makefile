@@ -54,7 +54,7 @@ lint: $(READY) ## format and lint, without changing anything
 	$(BIN)/ruff check .
 
 test-unit: $(READY) ## the unit tests
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --ignore tests/pages
 
 test-examples: $(READY) ## the examples in docstrings and on the reference pages
 	$(BIN)/python -m pytest $(EXAMPLES)
@@ -63,8 +63,9 @@ test-notebooks: $(READY) ## run every notebook and compare its outputs (nbval, s
 	@$(BIN)/deformconv info > /dev/null # compiles the CPU kernels, if need be: no notebook's output shall tell of it
 	DEFORMCONV_STATIC=1 $(BIN)/python -m pytest --nbval book
 
-test-book: $(READY) ## build the book from nothing, warnings are errors
+test-book: $(READY) ## build the book from nothing, warnings are errors; try every page in Chromium, if it is there
 	$(BIN)/jupyter-book build --quiet --all -W --keep-going -n .
+	$(BIN)/python -m pytest tests/pages
 
 test-engines: $(ENGINES_READY) ## the operator's tests and examples on each engine (ENGINES="tensorflow jax torch")
 	for engine in $(ENGINES); do \

@@ -8,8 +8,8 @@ import runpy
 import sys
 from pathlib import Path
 
-FOOTER = """
-<div style="width: 100%; text-align: center; font: 8px sans-serif; color: #555"><span class="pageNumber"></span></div>"""
+NUMBER = "<span class='pageNumber'></span>"
+FOOTER = f"<div style='width: 100%; text-align: center; font: 8px sans-serif; color: #555'>{NUMBER}</div>"
 
 
 def print_book(html, pdf):

@@ -1,0 +1,34 @@
+"""Pages load what they use and no more.
+
+Jupyter Book puts in the scripts of Thebe, twice, which would run cells on another host: we offer none. And the theme
+loads 1.5 MB of icons as a script, of which a page shows ten; `_static/icons.css` draws those with the theme's own font.
+"""
+
+import re
+from pathlib import Path
+
+UNUSED = re.compile(
+    r"<script\b[^>]*\bsrc=\"[^\"]*(?:sphinx-thebe|fontawesome)\.js[^>]*></script>\s*"
+    r"|<script>const THEBE_JS_URL\b.*?</script>\s*"
+    r"|<script type=\"text/x-thebe-config\">.*?</script>\s*"
+    r"|<script>kernelName = .*?</script>\s*"
+    r"|<link\b[^>]*sphinx-thebe\.css[^>]*>\s*",
+    re.DOTALL,
+)
+
+
+def drop_unused(app, error):
+    if error or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        page = path.read_text()
+        lean = UNUSED.sub("", page)
+        if lean != page:
+            path.write_text(lean)
+    for name in ("fontawesome.js", "fontawesome.js.map"):
+        (Path(app.outdir) / "_static" / "scripts" / name).unlink(missing_ok=True)
+
+
+def setup(app):
+    app.connect("build-finished", drop_unused)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
