@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf zip test test-unit test-examples test-notebooks test-book test-engines lint reproduce notebooks publish address lock clean
+.PHONY: help book pdf zip test test-unit test-examples test-notebooks test-book test-engines links lint reproduce notebooks publish address lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ test-notebooks: $(READY) ## run every notebook and compare its outputs (nbval, s
 test-book: $(READY) ## build the book from nothing, warnings are errors; try every page in Chromium, if it is there
 	$(BIN)/jupyter-book build --quiet --all -W --keep-going -n .
 	$(BIN)/python -m pytest tests/pages
+
+links: $(READY) ## ask every link of the book whether it still leads somewhere (needs a network)
+	$(BIN)/jupyter-book build --quiet --builder linkcheck .
 
 test-engines: $(ENGINES_READY) ## the operator's tests and examples on each engine (ENGINES="tensorflow jax torch")
 	for engine in $(ENGINES); do \

@@ -5,6 +5,8 @@ import html
 from docutils import nodes
 from latex2mathml.converter import convert
 
+WIDE = 40  # characters of LaTeX
+
 
 def _formula(node, display):
     latex = node.astext()
@@ -15,7 +17,9 @@ def _formula(node, display):
 
 
 def visit_math(self, node):
-    self.body.append(_formula(node, "inline"))
+    formula = _formula(node, "inline")
+    # A browser breaks no formula: one that may be wider than a phone scrolls by itself.
+    self.body.append(f'<span class="math">{formula}</span>' if len(node.astext()) > WIDE else formula)
     raise nodes.SkipNode
 
 
