@@ -17,7 +17,7 @@ def offsets_of(model, images) -> dict[str, np.ndarray]:
     layers = deformable_layers(model)
     if not layers:
         raise ValueError(f"`model` must have a DeformableConv2D; {model.name!r} has none.")
-    seen = keras.Model(model.input, {layer.name: layer.input for layer in layers})(images)
+    seen = keras.Model(model.inputs[0], {layer.name: layer.input for layer in layers})(images)
     offsets = {}
     for layer in layers:
         made = ops.convert_to_numpy(layer.offsets_and_mask(seen[layer.name])[0])
@@ -79,7 +79,7 @@ def effective_receptive_field(model, image, pixel=(3, 3), layer="conv22", step=0
     """
     height, width, _ = image.shape
     brighter = image + step * np.eye(height * width, dtype="float32").reshape(-1, height, width, 1)
-    outputs = keras.Model(model.input, model.get_layer(layer).output)
+    outputs = keras.Model(model.inputs[0], model.get_layer(layer).output)
     before = ops.convert_to_numpy(outputs(image[None]))[:, pixel[0], pixel[1]]
     after = np.concatenate(
         [ops.convert_to_numpy(outputs(part))[:, pixel[0], pixel[1]] for part in np.array_split(brighter, 4)]

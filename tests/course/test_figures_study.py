@@ -1,74 +1,14 @@
-"""Drawings of the study: the sampling points by hand, the curves' numbers, the animation."""
+"""Drawings of the study: the curves' numbers."""
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import same_color
-from PIL import Image
 
 from deformconv.course import figures
 from deformconv.course.figures.study import LOOKS
-from deformconv.study import models
 from deformconv.study.variants import VARIANTS
-
-# Pixel 3 of the last map looks at rows 6 to 8 of conv22's input (stride 2); conv21 at one row more on either side;
-# and conv12 (stride 2) at the rows 2 y to 2 y + 2 of the image, for each of those rows y.
-ROWS = [2 * (6 + a + b - 1) + c for a, b, c in itertools.product(range(3), repeat=3)]
-
-
-@pytest.fixture(scope="module")
-def rigid(study):
-    """The regular classifier in deformable clothes, its offsets zero."""
-    return models.transplant(study.model("regular", 0), models.digit_classifier(models.deformable))
-
-
-@pytest.fixture(scope="module")
-def image(study):
-    return study.data.x_test[0]
-
-
-def trace(model, image, **options):
-    (points,) = figures.trace_points(model, image[None], **options)
-    return points
-
-
-def test_without_offsets_the_points_are_the_sums_of_three_grids(rigid, image):
-    points = trace(rigid, image)
-    assert points.shape == (729, 2)
-    assert sorted(map(tuple, points)) == sorted(itertools.product(ROWS, ROWS))
-    # by hand: 2 * 7 + 1, and the variance of 0, 1, 2 (two thirds) times 4 + 4 + 1
-    np.testing.assert_allclose(points.mean(axis=0), 15)
-    np.testing.assert_allclose(points.std(axis=0), 6**0.5)
-
-
-def test_a_trained_models_points_have_moved(study, image):
-    points = trace(study.model("deformable", 0), image)
-    assert points.shape == (729, 2) and np.isfinite(points).all()
-    assert (points % 1 != 0).any()
-
-
-def test_offsets_move_the_points_by_their_layers_stride(rigid, image):
-    """A pixel of conv12's input is one of the image; a pixel of conv22's is two, (y, x) in that order."""
-    moved = models.transplant(rigid, models.digit_classifier(models.deformable))
-    moved.get_layer("conv12").offset_conv.bias.assign(np.tile([0.25, -0.5], 9))
-    moved.get_layer("conv22").offset_conv.bias.assign(np.tile([1, -2], 9))
-    expected = trace(rigid, image) + [2 * 1 + 0.25, 2 * -2 - 0.5]
-    np.testing.assert_allclose(trace(moved, image), expected, atol=1e-6)
-
-
-def test_another_pixel_looks_elsewhere(rigid, image):
-    np.testing.assert_allclose(trace(rigid, image, pixel=(2, 4)).mean(axis=0), [15 - 4, 15 + 4])
-
-
-def test_each_image_of_a_batch_has_its_own_points(study):
-    model, images = study.model("deformable", 0), study.data.x_test[:3]
-    points = figures.trace_points(model, images)
-    assert points.shape == (3, 729, 2)
-    for own, image in zip(points, images, strict=True):
-        np.testing.assert_allclose(own, trace(model, image), atol=1e-4)
-    assert (points[0] != points[1]).any()
 
 
 @pytest.fixture
@@ -118,23 +58,3 @@ def test_the_dilation_of_each_layer_is_drawn_against_the_digits_size(make_run):
     digit = figure.axes[1].lines[0]
     assert digit.get_label() == "on the digit"
     np.testing.assert_allclose(digit.get_xydata(), [[1, 3], [0.5, 3]])
-
-
-def test_sampling_points_shows_before_and_after_at_each_zoom(rigid, study, image):
-    figure = figures.sampling_points(rigid, study.model("deformable", 0), image, zooms=(1.0, 2.0))
-    panels = np.array(figure.axes).reshape(2, 2)
-    # without offsets the spread is 6 ** 0.5
-    assert [panel.get_title() for panel in panels[0]] == ["zoom 1, spread 2.4 px", "zoom 2, spread 2.4 px"]
-    before, after = (panel.collections[0].get_offsets() for panel in panels[:, 1])
-    assert before.shape == after.shape == (729, 2)
-    np.testing.assert_array_equal(before, trace(rigid, image)[:, ::-1])  # drawn as (x, y)
-    assert (before != after).any()
-
-
-def test_the_animation_has_a_frame_for_each_zoom(rigid, study, image, tmp_path):
-    path = tmp_path / "points.gif"
-    figures.save_animation(path, rigid, study.model("deformable", 0), image, zooms=(1.0, 1.5, 2.5))
-    with Image.open(path) as animation:
-        assert (animation.format, animation.n_frames) == ("GIF", 3)
-        assert animation.info["duration"] == 100
-    assert not plt.get_fignums()

@@ -21,6 +21,13 @@ from deformconv.course.exercises.learning import (
     check_share_outside,
 )
 from deformconv.course.exercises.sampling import check_edge_row, check_sample_points, check_scatter, check_slopes
+from deformconv.course.exercises.seeing import (
+    check_best_zoom,
+    check_effective_dilation,
+    check_next_points,
+    check_reach,
+    check_resting_taps,
+)
 from deformconv.course.exercises.study import check_mean_and_spread, check_moved, check_offset_parameters
 from deformconv.course.exercises.taps import (
     check_from_xy_columns,
@@ -65,6 +72,11 @@ __all__ = [
     "check_offset_parameters",
     "check_scatter",
     "check_slopes",
+    "check_best_zoom",
+    "check_effective_dilation",
+    "check_next_points",
+    "check_reach",
+    "check_resting_taps",
     "check_from_xy_columns",
     "check_offset_groups",
     "check_output_pixel",

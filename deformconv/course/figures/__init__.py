@@ -29,6 +29,13 @@ from deformconv.course.figures.learning import (
     offset_search,
     taps_in_panels,
 )
+from deformconv.course.figures.points import (
+    digits_and_points,
+    sampling_points,
+    save_animation,
+    spread,
+    trace_points,
+)
 from deformconv.course.figures.sampling import (
     answer_and_target,
     border_profile,
@@ -39,14 +46,18 @@ from deformconv.course.figures.sampling import (
     slope_profile,
     two_gradients,
 )
-from deformconv.course.figures.speed import growth, speed
-from deformconv.course.figures.study import (
-    accuracy_against_zoom,
-    effective_dilation,
-    sampling_points,
-    save_animation,
-    trace_points,
+from deformconv.course.figures.seeing import (
+    curves_by_layer,
+    depth_by_depth,
+    fields_in_rows,
+    lengths_and_means,
+    places_and_target,
+    points_explorer,
+    swapped_bars,
+    taps_on_digits,
 )
+from deformconv.course.figures.speed import growth, speed
+from deformconv.course.figures.study import accuracy_against_zoom, effective_dilation
 from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 from deformconv.course.figures.taps import (
     border,
@@ -120,8 +131,18 @@ __all__ = [
     "speed",
     "accuracy_against_zoom",
     "effective_dilation",
+    "curves_by_layer",
+    "depth_by_depth",
+    "fields_in_rows",
+    "lengths_and_means",
+    "places_and_target",
+    "points_explorer",
+    "swapped_bars",
+    "taps_on_digits",
+    "digits_and_points",
     "sampling_points",
     "save_animation",
+    "spread",
     "trace_points",
     "VERSIONS",
     "fleeing_taps",

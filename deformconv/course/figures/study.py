@@ -1,12 +1,9 @@
-"""Drawings of the study: accuracy against zoom, and where a trained network looks."""
+"""Drawings of the study: accuracy against zoom, effective dilation against size."""
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.animation import FuncAnimation, PillowWriter
 
 from deformconv.course.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
-from deformconv.study.diagnostics import deformable_layers, offsets_of
-from deformconv.study.scaling import zoomed_copy
 
 # One look per variant, the same in every figure: panel, colour, marker, dashes.
 LOOKS = {
@@ -79,82 +76,3 @@ def effective_dilation(runs, variant="deformable"):
         axes[0, 0].set_ylabel("effective dilation, pixels")
         axes[0, 0].legend()
     return figure
-
-
-def trace_points(model, images, pixel=(3, 3)) -> np.ndarray:
-    """Where one output pixel of the last convolution looks in each image, through all deformed layers: `(b, n, 2)`.
-
-    From that pixel, each tap of a layer lands between pixels of the layer's input; the nearest of them is where
-    the layer before is asked in turn. Three layers of nine taps give 729 points, in pixels of the image.
-    """
-    layers = deformable_layers(model)
-    offsets = offsets_of(model, images)
-    points = np.tile(np.array(pixel, "float64"), (len(images), 1, 1))
-    for layer in reversed(layers):
-        own = offsets[layer.name].reshape(*offsets[layer.name].shape[:3], -1, 2)
-        size = layer.input.shape[1:3]
-        points = np.stack([_taps_of(*pair, layer, size) for pair in zip(points, own, strict=True)])
-    return points
-
-
-def _taps_of(points, offsets, layer, size):
-    """Where the taps of one layer look, for each of its output pixels nearest to `points`."""
-    limit = np.array(offsets.shape[:2]) - 1
-    pixel = np.clip(np.round(points), 0, limit).astype(int)
-    strides, dilation = np.array(layer.strides), np.array(layer.dilation_rate)
-    # `same` padding: as many zeros before as half of what is missing, rounded down
-    span = (np.array(layer.kernel_size) - 1) * dilation + 1
-    before = np.maximum(limit * strides + span - np.array(size), 0) // 2
-    taps = np.stack(np.meshgrid(*map(np.arange, layer.kernel_size), indexing="ij"), axis=-1).reshape(-1, 2)
-    looked = pixel[:, None] * strides - before + taps * dilation + offsets[pixel[:, 0], pixel[:, 1]]
-    return looked.reshape(-1, 2)
-
-
-def draw_points(ax, image, points, colour):
-    """Sampling points over a dimmed image; where many points meet the colour is stronger."""
-    ax.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1.5)
-    ax.scatter(points[:, 1], points[:, 0], s=9, color=colour, alpha=0.45, linewidths=0)
-    ax.set(xlim=(-6.5, 33.5), ylim=(33.5, -6.5), xticks=[], yticks=[], facecolor="black")
-
-
-def sampling_points(rigid, learned, image, zooms=(1.0, 1.75, 2.5)):
-    """The 729 points that one output pixel sees, before and after learning, as the digit shrinks. Both deformable."""
-    shrunk = np.concatenate([zoomed_copy(image[None], zoom) for zoom in zooms])
-    with style():
-        figure, axes = plt.subplots(2, len(zooms), figsize=(2.6 * len(zooms), 5.4), squeeze=False)
-        for row, (model, colour, name) in enumerate(_looking(rigid, learned)):
-            for ax, zoom, seen, points in zip(axes[row], zooms, shrunk, trace_points(model, shrunk), strict=True):
-                draw_points(ax, seen, points, colour)
-                ax.set_title(f"zoom {zoom:g}, spread {spread(points):.1f} px")
-            axes[row, 0].set_ylabel(name)
-    return figure
-
-
-def spread(points) -> float:
-    """How far points lie from their mean: the standard deviation along an axis, mean of both axes, in pixels."""
-    return float(points.std(axis=0).mean())
-
-
-def save_animation(path, rigid, learned, image, zooms=None):
-    """Writes the GIF of `sampling_points` while the digit shrinks and grows again."""
-    if zooms is None:
-        down = np.linspace(0, 1, 19)
-        zooms = 2.5 ** np.concatenate([down, down[-2:0:-1]])
-    shrunk = np.concatenate([zoomed_copy(image[None], zoom) for zoom in zooms])
-    seen = [(trace_points(model, shrunk), colour, name) for model, colour, name in _looking(rigid, learned)]
-    with style():
-        figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.6))
-
-        def frame(number):
-            for ax, (points, colour, name) in zip(axes, seen, strict=True):
-                ax.clear()
-                draw_points(ax, shrunk[number], points[number], colour)
-                ax.set_title(f"{name}: spread {spread(points[number]):.1f} px")
-            figure.suptitle(f"zoom {zooms[number]:.2f}")
-
-        FuncAnimation(figure, frame, frames=len(zooms)).save(path, PillowWriter(fps=10), dpi=90)
-        plt.close(figure)
-
-
-def _looking(rigid, learned):
-    return (rigid, SKY, "zero offsets"), (learned, ORANGE, "learned offsets")
