@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from deformconv.course import explorables
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -40,3 +42,14 @@ def page(chromium):
     context.close()
     assert not errors
     assert hosts <= {None, ""}  # files and data have no host
+
+
+@pytest.fixture
+def shown(page, drawing):
+    """`shown(name)`: the figure in a page of its own."""
+
+    def show(name):
+        page.set_content(drawing["PAGE"].format(name=name, figure=explorables.html(name)))
+        return page.locator(f'[data-explorable="{name}"]')
+
+    return show

@@ -11,17 +11,6 @@ from deformconv.course import explorables
 every_figure = pytest.mark.parametrize("name", explorables.NAMES)
 
 
-@pytest.fixture
-def shown(page, drawing):
-    """`shown(name)`: the figure in a page of its own."""
-
-    def show(name):
-        page.set_content(drawing["PAGE"].format(name=name, figure=explorables.html(name)))
-        return page.locator(f'[data-explorable="{name}"]')
-
-    return show
-
-
 def everything(figure):
     """All that can be seen of a figure: its drawings, and what it tells."""
     return figure.locator("svg, .told, output").evaluate_all("all => all.map((one) => one.innerHTML).join()")

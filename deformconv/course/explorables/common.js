@@ -37,6 +37,12 @@ function drawImage(parent, image, attributes = {}) {
   });
 }
 
+// An image in place of those that `parent` holds. They stay until it is there: no flicker.
+function repaint(parent, image) {
+  const old = [...parent.children];
+  drawImage(parent, image).addEventListener("load", () => old.forEach((each) => each.remove()));
+}
+
 // The value between pixels, zero outside, and its two slopes: those of the cell to the right and below.
 function sample(image, y, x) {
   const top = Math.floor(y), left = Math.floor(x), fy = y - top, fx = x - left;
@@ -90,4 +96,57 @@ function draggable(svg, element, place, move, step = 0.05) {
     const [y, x] = place();
     move(y + way[0] * far, x + way[1] * far);
   });
+}
+
+// Numbers as `book/explorable_data.py` packs them: bytes, each `step` above `from`.
+function unpack({ from, step, bytes }) {
+  return Array.from(atob(bytes), (byte) => from + step * byte.charCodeAt(0));
+}
+
+// `values` cut into pieces of `size`: the rows of an image, the (y, x) of points.
+function cut(values, size) {
+  return Array.from({ length: values.length / size }, (_, i) => values.slice(i * size, (i + 1) * size));
+}
+
+// How far points lie from their mean: the standard deviation along an axis, mean of both axes.
+function spread(points) {
+  const deviation = (axis) => {
+    const mean = points.reduce((sum, point) => sum + point[axis], 0) / points.length;
+    return Math.sqrt(points.reduce((sum, point) => sum + (point[axis] - mean) ** 2, 0) / points.length);
+  };
+  return (deviation(0) + deviation(1)) / 2;
+}
+
+// A picture on a dark ground whose pixels change without flicker: a path for each of 16 levels. Returns what paints it.
+function darkPicture(parent) {
+  const levels = Array.from({ length: 15 }, (_, i) =>
+    draw(parent, "path", { stroke: "#e8ecf4", "stroke-width": 1.03, "stroke-opacity": 0.72 * (i + 1) / 15 }));
+  return (image) => {
+    const paths = levels.map(() => "");
+    image.forEach((row, y) => row.forEach((value, x) => {
+      const level = Math.round(15 * value);
+      if (level) paths[level - 1] += `M${x - 0.5} ${y}h1`;
+    }));
+    levels.forEach((level, i) => level.setAttribute("d", paths[i]));
+  };
+}
+
+// Points as light, brighter where many meet: nine groups over one another, soft below and sharp above `middle`, which
+// is drawn between them. Returns what paints them.
+function lights(parent, colour, middle) {
+  const layer = (attributes) => {
+    const group = draw(parent, "g", { stroke: colour, "stroke-linecap": "round", fill: "none", ...attributes });
+    return Array.from({ length: 9 }, () => draw(group, "path"));
+  };
+  const halos = layer({ "stroke-width": 1.9, "stroke-opacity": 0.16, style: "filter: blur(0.55px)" });
+  middle();
+  const cores = layer({ "stroke-width": 0.4, "stroke-opacity": 0.85 });
+  return (points) => {
+    const size = points.length / 9;
+    halos.forEach((halo, i) => {
+      const d = points.slice(i * size, (i + 1) * size).map(([y, x]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join("");
+      halo.setAttribute("d", d);
+      cores[i].setAttribute("d", d);
+    });
+  };
 }
