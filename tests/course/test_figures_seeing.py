@@ -35,7 +35,7 @@ def test_each_stage_says_its_points_and_their_spread():
     stages = [REST, np.repeat(REST, 9, axis=0)]
     axes = figures.depth_by_depth(IMAGE[..., None], {"some": ("#FF0000", stages)}).axes
     # the variance of 0, 1, 2 is two thirds
-    assert [ax.get_title() for ax in axes] == ["9 points, spread 0.8 px", "81 points, spread 0.8 px"]
+    assert [ax.get_title() for ax in axes] == ["9 points\nspread 0.8 px", "81 points\nspread 0.8 px"]
     assert len(axes[1].collections[0].get_offsets()) == 81
 
 

@@ -118,8 +118,8 @@ def sampling_points(rigid, learned, image, zooms=(1.0, 1.75, 2.5)):
         for row, (model, colour, name) in enumerate(_looking(rigid, learned)):
             for ax, zoom, seen, points in zip(axes[row], zooms, shrunk, trace_points(model, shrunk), strict=True):
                 draw_points(ax, seen, points, colour)
-                ax.set_title(f"zoom {zoom:g}, spread {spread(points):.1f} px", fontsize=12)
-            axes[row, 0].set_ylabel(name, color=colour, fontsize=14)
+                ax.set_title(f"zoom {zoom:g}, spread {spread(points):.1f} px", fontsize=14)
+            axes[row, 0].set_ylabel(name, color=colour, fontsize=16)
     return figure
 
 
@@ -133,10 +133,10 @@ def digits_and_points(rigid, learned, images, zooms=(1.0, 1.75, 2.5)):
             for ax, seen, points in zip(panels, shrunk, trace_points(model, shrunk), strict=True):
                 draw_points(ax, seen, points, colour)
                 words = ax.text(
-                    0.5, 0.02, f"{spread(points):.1f} px", transform=ax.transAxes, color=WORDS, fontsize=12, ha="center"
+                    0.5, 0.02, f"{spread(points):.1f} px", transform=ax.transAxes, color=WORDS, fontsize=16, ha="center"
                 )
                 words.set_path_effects([withStroke(linewidth=3, foreground=GROUND)])
-            panels[0].set_ylabel(name, color=colour, fontsize=14)
+            panels[0].set_ylabel(name, color=colour, fontsize=18)
     return figure
 
 

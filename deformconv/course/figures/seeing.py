@@ -57,12 +57,12 @@ def depth_by_depth(image, rows):
     """An image under more and more points: `rows` `{name: (colour, [points (n, 2), ...])}`, on the dark card."""
     panels = max(len(points) for _, points in rows.values())
     with style():
-        figure, axes = dark_card(len(rows), panels, (8.4, 3.05 * len(rows)))
+        figure, axes = dark_card(len(rows), panels, (8.4, 3.3 * len(rows)))
         for row, (name, (colour, stages)) in zip(axes, rows.items(), strict=True):
             for ax, points in zip(row, stages, strict=True):
                 draw_points(ax, image, points, colour, window=(-0.5, 27.5))
-                ax.set_title(f"{len(points)} points, spread {spread(points):.1f} px", fontsize=12)
-            row[0].set_ylabel(name, color=colour, fontsize=14)
+                ax.set_title(f"{len(points)} points\nspread {spread(points):.1f} px", fontsize=15)
+            row[0].set_ylabel(name, color=colour, fontsize=17)
     return figure
 
 
@@ -71,11 +71,11 @@ def points_explorer(rigid, learned, image, zoom=1.0, y=3, x=3, depth=3):
     shrunk = zoomed_copy(image[None], zoom)
     stages = [trace_points(model, shrunk, (y, x), depth)[0] for model in (rigid, learned)]
     with style():
-        figure, axes = dark_card(1, 2, (8.4, 4.5))
+        figure, axes = dark_card(1, 2, (8.4, 4.8))
         panels = zip(axes[0], stages, (SKY, ORANGE), ("zero offsets", "learned offsets"), strict=True)
         for ax, points, colour, name in panels:
             draw_points(ax, shrunk[0], points, colour)
-            ax.set_title(f"{name}: {len(points)} points, spread {spread(points):.1f} px", color=colour, fontsize=12)
+            ax.set_title(f"{name}\n{len(points)} points, spread {spread(points):.1f} px", color=colour, fontsize=15)
     return figure
 
 
@@ -108,7 +108,7 @@ def fields_in_rows(rows, columns):
             for ax, (field, reach) in zip(row[1:], fields, strict=True):
                 ax.imshow(np.sqrt(field), cmap="inferno")
                 ax.contour(image[..., 0], levels=[0.4 * image.max()], colors="white", linewidths=1, alpha=0.8)
-                ax.set_xlabel(f"reach {reach:.1f} px", fontsize=12)
+                ax.set_xlabel(f"reach {reach:.1f} px", fontsize=13)
                 ax.set_xticks([])
                 ax.set_yticks([])
                 ax.spines[:].set_visible(False)
