@@ -98,6 +98,15 @@ function draggable(svg, element, place, move, step = 0.05) {
   });
 }
 
+// One of several: a radio button in `parent`, which lies in a form of its own.
+function choice(parent, text, chosen, choose) {
+  const label = document.createElement("label"), radio = document.createElement("input");
+  Object.assign(radio, { type: "radio", name: parent.getAttribute("aria-label"), checked: chosen });
+  radio.addEventListener("change", choose);
+  label.append(radio, text);
+  parent.append(label);
+}
+
 // Numbers as `book/explorable_data.py` packs them: bytes, each `step` above `from`.
 function unpack({ from, step, bytes }) {
   return Array.from(atob(bytes), (byte) => from + step * byte.charCodeAt(0));
@@ -120,7 +129,7 @@ function spread(points) {
 // A picture on a dark ground whose pixels change without flicker: a path for each of 16 levels. Returns what paints it.
 function darkPicture(parent) {
   const levels = Array.from({ length: 15 }, (_, i) =>
-    draw(parent, "path", { stroke: "#e8ecf4", "stroke-width": 1.03, "stroke-opacity": 0.72 * (i + 1) / 15 }));
+    draw(parent, "path", { stroke: "#e8ecf4", "stroke-opacity": 0.65 * (i + 1) / 15, "shape-rendering": "crispEdges" }));
   return (image) => {
     const paths = levels.map(() => "");
     image.forEach((row, y) => row.forEach((value, x) => {
@@ -140,13 +149,36 @@ function lights(parent, colour, middle) {
   };
   const halos = layer({ "stroke-width": 1.9, "stroke-opacity": 0.16, style: "filter: blur(0.55px)" });
   middle();
-  const cores = layer({ "stroke-width": 0.4, "stroke-opacity": 0.85 });
+  const cores = layer({ "stroke-opacity": 0.85 });
   return (points) => {
     const size = points.length / 9;
+    cores[0].parentElement.setAttribute("stroke-width", (0.4 * (729 / points.length) ** 0.18).toFixed(2));
     halos.forEach((halo, i) => {
       const d = points.slice(i * size, (i + 1) * size).map(([y, x]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join("");
       halo.setAttribute("d", d);
       cores[i].setAttribute("d", d);
     });
   };
+}
+
+// The marker of a curve, by matplotlib's name for it, at (x, y).
+function marker(parent, kind, x, y, colour) {
+  const shapes = {
+    s: "M-4 -4h8v8h-8z", D: "M0 -5.5l5.5 5.5l-5.5 5.5l-5.5 -5.5z", o: "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z",
+    "^": "M0 -5.5l5 9h-10z", v: "M0 5.5l5 -9h-10z",
+    P: "M-1.8 -5.5h3.6v3.7h3.7v3.6h-3.7v3.7h-3.6v-3.7h-3.7v-3.6h3.7z",
+    X: "M-5 -2.6l2.4 -2.4l2.6 2.6l2.6 -2.6l2.4 2.4l-2.6 2.6l2.6 2.6l-2.4 2.4l-2.6 -2.6l-2.6 2.6l-2.4 -2.4l2.6 -2.6z",
+  };
+  return draw(parent, "path", { d: shapes[kind], transform: `translate(${x.toFixed(2)} ${y.toFixed(2)})`, fill: colour });
+}
+
+const DASHES = { "-": "none", "--": "8 4", "-.": "9 3 2 3", ":": "2 3" };
+
+// A curve through these places with a marker on each, or on those at `marked`; its look by matplotlib's names.
+function line(parent, xs, ys, { colour, dashes, marker: kind }, marked = xs) {
+  draw(parent, "path", {
+    d: `M${xs.map((x, k) => `${x.toFixed(1)} ${ys[k].toFixed(1)}`).join("L")}`,
+    fill: "none", stroke: colour, "stroke-width": 2.5, "stroke-dasharray": DASHES[dashes],
+  });
+  marked.forEach((x) => marker(parent, kind, x, ys[xs.indexOf(x)], colour));
 }
