@@ -20,6 +20,13 @@ from deformconv.course.exercises.learning import (
     check_rates,
     check_share_outside,
 )
+from deformconv.course.exercises.pooling import (
+    check_align,
+    check_box_overlap,
+    check_moved_points,
+    check_offsets_in_pixels,
+    check_own_channels,
+)
 from deformconv.course.exercises.sampling import check_edge_row, check_sample_points, check_scatter, check_slopes
 from deformconv.course.exercises.seeing import (
     check_best_zoom,
@@ -65,6 +72,11 @@ __all__ = [
     "check_loss_slope",
     "check_rates",
     "check_share_outside",
+    "check_align",
+    "check_box_overlap",
+    "check_moved_points",
+    "check_offsets_in_pixels",
+    "check_own_channels",
     "check_edge_row",
     "check_sample_points",
     "check_mean_and_spread",

@@ -36,6 +36,16 @@ from deformconv.course.figures.points import (
     spread,
     trace_points,
 )
+from deformconv.course.figures.pooling import (
+    bins_on_digits,
+    boxes_on_pictures,
+    ink_inside,
+    interval_bins,
+    pool_explorer,
+    rounded_means,
+    sample_points,
+    shifts_found,
+)
 from deformconv.course.figures.sampling import (
     answer_and_target,
     border_profile,
@@ -105,6 +115,14 @@ __all__ = [
     "offset_growth",
     "offset_search",
     "taps_in_panels",
+    "bins_on_digits",
+    "boxes_on_pictures",
+    "ink_inside",
+    "interval_bins",
+    "pool_explorer",
+    "rounded_means",
+    "sample_points",
+    "shifts_found",
     "answer_and_target",
     "border_profile",
     "climbs",
