@@ -6,6 +6,7 @@ when any of these was made anew.
 """
 
 import base64
+import itertools
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from deformconv.bench import cases as bench_cases
 from deformconv.course import explorables, figures
 from deformconv.course.figures.study import LOOKS
 from deformconv.study import datasets, results, scaling, trained
@@ -29,10 +31,10 @@ LOOKED_AT = 1000  # test digits
 
 CONTENDERS = {
     "tensorflow": "deformconv",
-    "tensorflow, stock": "deformconv, no native kernel",
-    "tensorflow, XLA": "deformconv, XLA",
-    "jax": "deformconv on JAX",
-    "torch": "deformconv on PyTorch",
+    "tensorflow, stock": "deformconv (stock ops)",
+    "tensorflow, XLA": "deformconv (XLA)",
+    "jax": "deformconv (JAX)",
+    "torch": "deformconv (PyTorch)",
     "openvino": "OpenVINO",
     "onnxruntime": "onnxruntime",
     "ncnn": "ncnn",
@@ -148,13 +150,22 @@ def accuracy_curves() -> dict:
 def speed_and_size() -> dict:
     """Milliseconds of each contender, case and direction; cases that differ in one size form a family."""
     reports = [json.loads((MEASURED / f"cpu-2-cores{name}.json").read_text()) for name in ("", "-sizes")]
+    sizes = {one.name: one for one in itertools.chain(*bench_cases.SETS.values())}
     cases = {}
     for one in (one for report in reports for one in report["results"] if "median" in one):
         kind, _, value = one["case"].partition(" ")
         family = {"family": kind, "value": int(value)} if kind in ("batch", "size", "channels") else {}
-        case = cases.setdefault(one["case"], {"name": one["case"], **family, "forward": {}, "backward": {}})
+        case = cases.setdefault(
+            one["case"],
+            {"name": one["case"], "of": _described(sizes[one["case"]]), **family, "forward": {}, "backward": {}},
+        )
         case[one["direction"]][CONTENDERS.get(one["contender"], one["contender"])] = one["median"]
     return {"hardware": reports[0]["hardware"], "cases": list(cases.values())}
+
+
+def _described(case) -> str:
+    images = f"{case.batch} image{'s' if case.batch > 1 else ''} of {case.height} x {case.width}"
+    return f"{images}, {case.channels} channels to {case.filters}"
 
 
 MADE = (shrinking_digit, stacked_layers, accuracy_curves, speed_and_size)  # the second takes its digits from the first

@@ -1,14 +1,16 @@
 """Keeps in each explorable the drawing that it starts with, for pages without scripts: `python book/explorables.py`.
 
 Opens every figure of `deformconv/course/explorables` in Chromium (`$CHROMIUM`, or the one on the path), and keeps what
-its script has drawn and told in the folder `drawn` there.
+its script has drawn and told in the folder `drawn` there. Then the chapters that show it get it as it is now.
 """
 
 import os
 import re
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
+import nbformat
 from playwright.sync_api import sync_playwright
 
 from deformconv.course import explorables
@@ -37,9 +39,29 @@ def drawn(page, name) -> str:
     return DRAWN.sub(lambda match: match[1] + next(inside) + match[3], explorables.source(name)[0])
 
 
+def shown(notebook):
+    """The cells of a notebook that show a figure, each with the figure's name."""
+    for cell in notebook.cells:
+        called = re.search(r'explorables\.show\("(\w+)"\)', cell.source) if cell.cell_type == "code" else None
+        if called:
+            yield cell, called[1]
+
+
+def renew(path):
+    """Puts the figures as they are now into the outputs of a notebook."""
+    notebook = nbformat.read(path, as_version=4)
+    cells = list(shown(notebook))
+    for cell, name in cells:
+        cell.outputs[0].data["text/html"] = explorables.html(name)
+    if cells:
+        nbformat.write(notebook, path)
+
+
 if __name__ == "__main__":
     with browser() as chromium:
         page = chromium.new_page()
         for name in explorables.NAMES:
             (explorables.FOLDER / "drawn" / f"{name}.html").write_text(drawn(page, name))
             print(name)
+    for path in sorted(Path(__file__).parent.rglob("*.ipynb")):
+        renew(path)

@@ -1,13 +1,16 @@
 """The figures that react without a kernel, in a browser: they draw, answer to mouse and keys, and all can read them."""
 
 import re
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
 from deformconv import reference
 from deformconv.course import explorables
 
+ROOT = Path(__file__).parents[2]
 every_figure = pytest.mark.parametrize("name", explorables.NAMES)
 
 
@@ -25,6 +28,15 @@ def test_an_unknown_one_is_refused():
 def test_what_is_kept_for_pages_without_scripts_is_what_is_drawn_at_first(page, drawing, name):
     kept = (explorables.FOLDER / "drawn" / f"{name}.html").read_text()
     assert drawing["drawn"](page, name) == kept, "run `python book/explorables.py`"
+
+
+def test_chapters_show_every_figure_as_it_is_now(drawing):
+    named = set()
+    for path in sorted((ROOT / "book").rglob("*.ipynb")):
+        for cell, name in drawing["shown"](nbformat.read(path, as_version=4)):
+            assert cell.outputs[0].data["text/html"] == explorables.html(name), "run `python book/explorables.py`"
+            named.add(name)
+    assert named <= set(explorables.NAMES) and len(named) >= 7
 
 
 @every_figure

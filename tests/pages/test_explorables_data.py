@@ -243,4 +243,4 @@ def test_speed_and_size_tells_times_of_the_convolution(shown, page):
         assert figure.locator(".race .ratio").count() == len(own) - 1
     figure.locator(".handle").focus()
     page.keyboard.press("ArrowLeft")
-    assert told(figure).startswith("channels 64, forward")
+    assert told(figure).startswith("channels 64 (4 images of 28 x 28, 64 channels to 64), forward:")
