@@ -96,6 +96,13 @@ def accuracies() -> str:
     return "\n".join([results.table(runs, tuple(measured)), "", *legend])
 
 
+def in_progress() -> str:
+    """The runs of the larger study that are there so far, as Markdown."""
+    runs = results.read(RESULTS / "scaled_mnist_in_progress.json")
+    commands = " and ".join(sorted({f"`{run['command']}`" for run in runs}))
+    return f"{results.table(runs, tuple(results.ACCURACIES))}\n\nMade by {commands}; not finished."
+
+
 def costs() -> str:
     """What each variant costs, from the committed benchmark, as Markdown."""
     measured = json.loads((MEASURED / "cpu-2-cores-variants.json").read_text())
@@ -144,6 +151,7 @@ PAGES = {
     BOOK / "results.md": {
         "variants": variants,
         "accuracies": accuracies,
+        "in_progress": in_progress,
         "costs": costs,
         "runs": every_run,
     },

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from deformconv.study import models
 from deformconv.study.provenance import hardware, versions
 from deformconv.study.results import Results
+from deformconv.study.variants import VARIANTS
 
 WAIT_SECONDS = 1.0
 
@@ -124,6 +125,7 @@ class Queue:
             "engine": keras.backend.backend(),
             "versions": versions(),
             **asdict(self.settings),
+            "description": VARIANTS[variant].description,
             "command": self.command,
         }
         self.results.add(run)

@@ -32,6 +32,12 @@ class Results:
             raise ValueError(
                 f"{self.path} holds runs with {difference}: a table of both would mislead. Choose another --out."
             )
+        for run in self.runs:
+            if run.get("description", VARIANTS[run["variant"]].description) != VARIANTS[run["variant"]].description:
+                raise ValueError(
+                    f"{self.path} holds a run of {run['variant']!r} from when it was another network "
+                    f"({run['description']!r}). Choose another --out, or take that run out of the file."
+                )
 
     def find(self, variant, seed):
         """The finished run, or None."""

@@ -33,7 +33,15 @@ def test_words_are_spelled_as_in_the_dictionary_of_common_mistakes(tmp_path):
     for path in NOTEBOOKS:
         (tmp_path / f"{path.stem}.md").write_text(words(path))
     texts = [ROOT / "README.md", ROOT / "book/api", *(ROOT / "book").glob("*.md"), ROOT / "deformconv", ROOT / "tests"]
-    command = [sys.executable, "-m", "codespell_lib", "--skip", "*.npz,*.json,*.pyc,*.so", str(tmp_path), *map(str, texts)]
+    command = [
+        sys.executable,
+        "-m",
+        "codespell_lib",
+        "--skip",
+        "*.npz,*.json,*.pyc,*.so",
+        str(tmp_path),
+        *map(str, texts),
+    ]
     told = subprocess.run(command, capture_output=True, text=True)
     assert told.returncode == 0, told.stdout + told.stderr
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deformconv.study import experiment, results
+from deformconv.study.variants import VARIANTS
 
 SETTINGS = experiment.Settings("digits", "tiny", 6, 3, test_images=40, zoom_images=10)
 
@@ -50,6 +51,15 @@ def test_runs_of_other_settings_are_not_mixed_in(kept, make_run, key, value):
     with pytest.raises(ValueError, match=f"results.json holds runs with {key}=.*{value!r}.* Choose another --out"):
         results.Results(kept.path, dataclasses.replace(SETTINGS, **{key: value}))
     assert kept.path.read_bytes() == before
+
+
+def test_a_run_of_a_variant_that_has_changed_since_is_refused(kept, make_run):
+    kept.add(make_run("deformable-groups", description=VARIANTS["deformable-groups"].description))
+    assert len(results.Results(kept.path, SETTINGS).runs) == 1
+    before = kept.path.read_text()
+    kept.path.write_text(before.replace("sixteen offset groups", "eight offset groups"))
+    with pytest.raises(ValueError, match="a run of 'deformable-groups' from when it was another .*eight offset groups"):
+        results.Results(kept.path, SETTINGS)
 
 
 @pytest.mark.parametrize(
