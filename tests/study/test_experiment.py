@@ -44,7 +44,7 @@ def no_training(monkeypatch):
         ("conv-offset", 387_072, 3),
         ("deformable", 36_342, 3),
         ("deformable-all-layers", 36_522, 3),
-        ("deformable-groups", 8 * 36_342 + 180, 3),
+        ("deformable-groups", 16 * 36_342 + 180, 3),
         ("modulated", 54_513, 3),
         ("equal-parameters", 37_184, 3),
         ("full-fine-tune", 242_250, 3),
