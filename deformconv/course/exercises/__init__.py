@@ -6,6 +6,13 @@ from deformconv.course.exercises.breaking import (
     check_receptive_field,
     check_zoom_about,
 )
+from deformconv.course.exercises.fast import (
+    check_attainable,
+    check_blocks,
+    check_multiply_adds,
+    check_ratio,
+    check_traffic,
+)
 from deformconv.course.exercises.flow import (
     check_layout_test,
     check_read_row,
@@ -58,6 +65,11 @@ from deformconv.course.exercises.weighing import (
 )
 
 __all__ = [
+    "check_attainable",
+    "check_blocks",
+    "check_multiply_adds",
+    "check_ratio",
+    "check_traffic",
     "check_layout_test",
     "check_read_row",
     "check_shrink_flow",

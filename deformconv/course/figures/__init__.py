@@ -10,6 +10,7 @@ from deformconv.course.figures.breaking import (
     zoom_curves,
 )
 from deformconv.course.figures.explore import explore
+from deformconv.course.figures.fast import block_sizes, roofline, speeds_and_target, time_bars
 from deformconv.course.figures.flow import (
     bump_flow,
     claims,
@@ -145,6 +146,10 @@ __all__ = [
     "picture_rows",
     "pictures",
     "sent_and_fetched",
+    "block_sizes",
+    "roofline",
+    "speeds_and_target",
+    "time_bars",
     "growth",
     "speed",
     "accuracy_against_zoom",

@@ -1,0 +1,74 @@
+"""Drawings of chapter 11: bars as long as their times, marks at their speeds under a roof, the fastest block marked."""
+
+import numpy as np
+import pytest
+
+from deformconv.course import figures
+
+TIMES = {"slow": 12.0, "quick": 3.0, "plain": 2.0}
+
+
+def test_bars_are_as_long_as_their_times_from_top_to_bottom():
+    (ax,) = figures.time_bars(TIMES).axes
+    assert [bar.get_width() for bar in ax.patches] == [12, 3, 2]
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(TIMES) and ax.yaxis_inverted()
+    assert [text.get_text() for text in ax.texts] == ["12 ms", "3 ms", "2 ms"]
+
+
+def test_with_a_yardstick_each_bar_says_how_many_times_it():
+    (ax,) = figures.time_bars(TIMES, "plain").axes
+    assert [text.get_text() for text in ax.texts] == ["12 ms = 6 x", "3 ms = 1.5 x", "2 ms"]
+    slow, quick, plain = (bar.get_facecolor() for bar in ax.patches)
+    assert slow == quick != plain
+
+
+def test_no_number_is_cut_off():
+    figure = figures.time_bars({"a": 123.0, "b": 1.0}, "b")
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in ax.texts)
+
+
+def test_the_roof_is_the_lower_of_slope_and_peak():
+    (ax,) = figures.roofline(80, 10, {"left": (0.5, 2.0), "right": (40, None)}).axes
+    x, y = ax.lines[0].get_data()
+    np.testing.assert_allclose(y, np.minimum(80, 10 * x))
+    assert x[0] < 0.5 and x[-1] > 40 and y.max() == 80
+    ridge = ax.lines[1].get_xdata()
+    np.testing.assert_allclose(ridge, 8)
+
+
+def test_measured_marks_are_filled_and_others_lie_hollow_on_the_roof():
+    (ax,) = figures.roofline(80, 10, {"left": (0.5, 2.0), "slope": (2, None), "right": (40, None)}).axes
+    marks = {line.get_label().split(":")[0]: line for line in ax.lines if ":" in line.get_label()}
+    assert [tuple(np.ravel(mark.get_data())) for mark in marks.values()] == [(0.5, 2), (2, 20), (40, 80)]
+    assert [mark.get_markerfacecolor() == "white" for mark in marks.values()] == [False, True, True]
+    assert len({mark.get_marker() for mark in marks.values()}) == 3
+    low, high = ax.get_ylim()
+    assert low < 2 and high > 80
+
+
+def test_what_stands_beside_a_mark_says_its_numbers():
+    (ax,) = figures.roofline(80, 10, {"left": (0.5, 2.0), "right": (40, None)}).axes
+    labels = [line.get_label() for line in ax.lines if ":" in line.get_label()]
+    assert labels == ["left: 0.5 a byte, 2 GFLOP/s", "right: 40 a byte, at most 80 GFLOP/s"]
+
+
+@pytest.mark.parametrize("times", [[9, 4, 6, 8.0], [9, 7, 3, 8.0]])
+def test_the_fastest_block_is_marked_with_its_numbers(times):
+    (ax,) = figures.block_sizes([2, 9, 36, 144], times, [(50, "a cache")]).axes
+    curve, mark, cache = ax.lines
+    np.testing.assert_allclose(curve.get_xydata(), np.stack([[2, 9, 36, 144], times], axis=1))
+    best = int(np.argmin(times))
+    np.testing.assert_allclose(mark.get_xydata(), curve.get_xydata()[[best]])
+    words = [text.get_text() for text in ax.texts]
+    assert words == [f"{times[best]:.3g} ms with blocks of {[2, 9, 36, 144][best]} KB", "a cache"]
+    assert list(cache.get_xdata()) == [50, 50] and ax.get_ylim()[0] == 0
+
+
+def test_a_readers_roof_stands_beside_the_target():
+    yours, target = figures.speeds_and_target([1, 2, 4, 8], [1, 2, 4, 4]).axes
+    np.testing.assert_allclose(yours.lines[0].get_ydata(), [1, 2, 4, 8])
+    np.testing.assert_allclose(target.lines[0].get_ydata(), [1, 2, 4, 4])
+    assert (yours.get_title(), target.get_title()) == ("yours", "the target")
+    np.testing.assert_allclose(np.diff(np.log2(yours.lines[0].get_xdata())), 1)
