@@ -87,9 +87,7 @@ def block_sizes(kilobytes, milliseconds, marks=()):
         ax.plot(kilobytes, milliseconds, marker="o", color=BLUE)
         ax.plot(kilobytes[best], milliseconds[best], "o", ms=13, color=VERMILION, fillstyle="none", mew=2)
         text = f"{milliseconds[best]:.3g} ms with blocks of {kilobytes[best]:.0f} KB"
-        ax.annotate(
-            text, (kilobytes[best], milliseconds[best]), (0, -18), textcoords="offset points", ha="center", va="top"
-        )
+        ax.annotate(text, (kilobytes[best], milliseconds[best]), (0, 14), textcoords="offset points", ha="center")
         for size, words in marks:
             ax.axvline(size, color="0.4", linewidth=1, linestyle="--")
             ax.text(size * 1.06, 0.97, words, va="top", color="0.3", transform=ax.get_xaxis_transform())
