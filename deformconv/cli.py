@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 DESCRIPTION = "Deformable convolution for Keras 3: the study behind the book, its data, this machine."
@@ -25,6 +26,10 @@ def main(arguments=None) -> int:
     except (ValueError, OSError) as error:
         print(f"deformconv: error: {error}", file=sys.stderr)
         return 2
+    except SystemExit as ended:
+        if hasattr(ended, "message"):  # SIGTERM, in a training that keeps its state
+            print(f"\ndeformconv: terminated; {ended.message}; the same command goes on from there.", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print("\ndeformconv: interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
@@ -77,6 +82,7 @@ def _parser():
         help="a results.json of the same settings, such as the book's: say whether each run lands where the stated "
         "runs put it; exit status 1 if one does not",
     )
+    _add_devices(reproduce)
     reproduce.set_defaults(run=_reproduce)
 
     scale = commands.add_parser(
@@ -134,6 +140,56 @@ def _parser():
     return parser
 
 
+def _add_devices(command):
+    command.add_argument(
+        "--devices",
+        default="1",
+        metavar="N",
+        help="share each batch among so many devices of this machine, or `all` of them (default 1); not with PyTorch",
+    )
+    command.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="where the first of several processes listens, on as many machines; KERAS_BACKEND=jax only. Each "
+        "is started by the same command with its own --process, all with one shared --out folder",
+    )
+    command.add_argument(
+        "--process", type=_process, default=(0, 1), metavar="I/N", help="which of how many processes this is, from 0/N"
+    )
+
+
+def _process(text):
+    number, count = map(int, text.split("/"))
+    return number, count
+
+
+@contextmanager
+def _spread(options):
+    """The devices that the options ask for. With several processes, an error ends this one without a farewell."""
+    from deformconv.study import devices
+
+    several = options.process[1] > 1
+    if options.devices != "all" and not options.devices.isdigit():
+        raise ValueError(f"--devices must be a number or `all`; received {options.devices!r}.")
+    wanted = "all" if options.devices == "all" or several else int(options.devices)
+    try:
+        with devices.spread(wanted, options.coordinator, options.process):
+            yield
+    except Exception as error:
+        if not several:
+            raise
+        print(f"deformconv: error: {error}", file=sys.stderr, flush=True)
+        os._exit(2)
+
+
+def _say(line):
+    """Of several processes, one tells."""
+    from deformconv.study import devices
+
+    if devices.is_first():
+        print(line, flush=True)
+
+
 def _reproduce(options):
     from deformconv.study import datasets, experiment, landing, results
     from deformconv.study.variants import VARIANTS
@@ -162,17 +218,19 @@ def _reproduce(options):
     if difference:
         raise ValueError(f"--compare: {options.compare} holds runs with {difference}.")
     folder = options.out or Path("results") / f"{data.name}-{options.budget}"
-    study = experiment.Study(data, settings, folder, options.command_line)
-    print(f"{data.name}, budget {options.budget}, {options.seeds} seed(s), into {folder}", flush=True)
     variants = options.variant or list(VARIANTS)
     runs = []
-    for run in study.run_all(variants, range(options.seeds)):
-        runs.append(run)
-        print(
-            f"{run['variant']}, seed {run['seed']}: regular {run['regular']:.2%}, scaled {run['scaled']:.2%}, "
-            f"trained {run['trained_parameters']:,} weights in {run['seconds']:.0f} s",
-            flush=True,
-        )
+    with _spread(options):
+        study = experiment.Study(data, settings, folder, options.command_line)
+        _say(f"{data.name}, budget {options.budget}, {options.seeds} seed(s), into {folder}")
+        for run in study.run_all(variants, range(options.seeds)):
+            runs.append(run)
+            _say(
+                f"{run['variant']}, seed {run['seed']}: regular {run['regular']:.2%}, scaled {run['scaled']:.2%}, "
+                f"trained {run['trained_parameters']:,} weights in {run['seconds']:.0f} s"
+            )
+    if options.process[0] > 0:
+        return 0
     _draw(study, folder)
     print(f"\nTest accuracy on {data.name}, mean ± standard deviation over seeds:\n")
     print(results.table(study.results.runs))

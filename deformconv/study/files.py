@@ -9,8 +9,8 @@ from pathlib import Path
 UNREADABLE = (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def write_atomically(path, content: bytes) -> None:
-    """Writes a file whole or not at all: beside its place first, onto the disk, then into its place."""
+def write_atomically(path, content: bytes, before=lambda: None) -> None:
+    """Writes a file whole or not at all: beside its place, onto the disk, then, after `before`, into its place."""
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
     try:
@@ -18,6 +18,7 @@ def write_atomically(path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        before()
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -1,14 +1,14 @@
 """A queue of runs in a folder: each is made once, by any number of processes, which may die at any moment."""
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import keras
 from filelock import FileLock, Timeout
 
-from deformconv.study import models
+from deformconv.study import checkpoint, devices, models
 from deformconv.study.provenance import hardware, versions
 from deformconv.study.results import Results
 from deformconv.study.variants import VARIANTS
@@ -25,6 +25,9 @@ class Queue:
 
     A run is one variant with one seed. It belongs to the process that holds its lock; the operating system opens the
     lock when that process ends, and another takes the run up from its last checkpoint.
+
+    Several processes that train one network together (`devices.spread`) go through the runs in step; the first of them
+    holds the locks and writes.
 
     A subclass says what its runs are: `names`, the variants; `network(variant)`, a new one; `train(variant, seed,
     checkpoint)`, which returns the trained network and what to tell of the training; and `test(model, seed)`, which
@@ -68,7 +71,8 @@ class Queue:
             raise ValueError(f"`variant` must be one of {', '.join(self.names)}; received {variant!r}.")
         with self._claimed(variant, seed):
             self.results.read()
-            return self.results.find(variant, seed) or self._run(variant, seed)
+            found = self.results.find(variant, seed)
+            return found if devices.first_says(bool(found)) else self._run(variant, seed)
 
     def model(self, variant, seed):
         """The trained model of a run; where its weights are gone, it is trained again.
@@ -76,7 +80,7 @@ class Queue:
         Raises:
             Busy: if they are gone and another process is making them.
         """
-        if not self.weights_path(variant, seed).exists():
+        if not devices.first_says(self.weights_path(variant, seed).exists()):
             with self._claimed(variant, seed):
                 self._train(variant, seed)
         model = self.network(variant)
@@ -93,19 +97,27 @@ class Queue:
     @contextmanager
     def _claimed(self, variant, seed):
         lock = FileLock(self._unfinished(variant, seed, "lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise Busy(f"another process is at {variant}, seed {seed}") from error
+        taken = False
+        if devices.is_first():
+            with suppress(Timeout):
+                lock.acquire(timeout=0)
+                taken = True
+        if not devices.first_says(taken):
+            raise Busy(f"another process is at {variant}, seed {seed}")
         try:
             yield
+            if not taken:
+                return
             # Last: whoever dies before finds the run whole, and only this left to do.
-            self._unfinished(variant, seed, "npz").unlink(missing_ok=True)
+            for path in checkpoint.all_of(self._unfinished(variant, seed, "npz")):
+                path.unlink(missing_ok=True)
         finally:
             lock.release()
 
     def _train(self, variant, seed):
         model, told = self.train(variant, seed, checkpoint=self._unfinished(variant, seed, "npz"))
+        if not devices.is_first():
+            return model, told
         path = self.weights_path(variant, seed)
         part = path.with_name(f"part-{path.name}")  # Keras insists on the ending .weights.h5
         model.save_weights(part)
@@ -114,10 +126,14 @@ class Queue:
 
     def _run(self, variant, seed):
         model, told = self._train(variant, seed)
+        with devices.alone():
+            here = self.network(variant)
+            here.set_weights(model.get_weights())
+            tested = self.test(here, seed)
         run = {
             "variant": variant,
             "seed": seed,
-            **self.test(model, seed),
+            **tested,
             "trained_parameters": models.count_trained(model),
             "parameters": model.count_params(),
             **told,
@@ -128,5 +144,6 @@ class Queue:
             "description": VARIANTS[variant].description,
             "command": self.command,
         }
-        self.results.add(run)
+        if devices.is_first():
+            self.results.add(run)
         return run

@@ -1,18 +1,23 @@
-"""The training loop: the data lives on the device, and each step picks, scales and learns a batch there.
+"""The training loop: each step picks, scales and learns a batch on the device, or on several that share it out.
 
 The host draws only which images a step takes and how they are warped, a few numbers an image, from a seed; so the same
-seed gives the same batches on every engine. The loop itself is Keras's `fit`.
+seed gives the same batches on every engine and on any number of devices. The loop itself is Keras's `fit`, which goes
+from one look to the next: at a look the network is tested, the numbers are checked and logged, the state is kept.
 """
 
 import time
 
 import keras
 import numpy as np
-from keras import ops
-from tqdm.auto import tqdm
 
-from deformconv.study.checkpoint import Checkpoint
-from deformconv.study.scaling import Scaling, warp
+from deformconv.study import devices
+from deformconv.study.feeds import Feed, shuffled
+from deformconv.study.looks import Looks, Validation
+from deformconv.study.progress import Progress, Terminated
+from deformconv.study.scaling import Scaling
+
+LOSS = "sparse_categorical_crossentropy"
+VALIDATION_SEED = 2018
 
 
 def fit(
@@ -23,86 +28,114 @@ def fit(
     steps,
     batch_size=128,
     learning_rate=2e-3,
+    warmup=0,
+    clip_norm=None,
+    accumulate=1,
     seed=0,
     scaling: Scaling | None = None,
     interpolation="bilinear",
+    resident=True,
     steps_per_call=1,
+    validation=None,
+    patience=None,
+    checkpoint=None,
+    logs=None,
+    every=100,
     description=None,
     callbacks=(),
-    checkpoint=None,
-    checkpoint_every=100,
 ) -> dict:
     """Trains a classifier in place: Adam, its learning rate falling to zero along a cosine.
 
+    Inside `devices.spread` it shares each batch among several devices. Where it looks, every so many steps, it stops
+    at a number that is not finite and at offsets that have left the picture (`health.Diverged`), with advice.
+
     Args:
         model: from images to class probabilities. What is frozen stays as it is.
-        images, labels: the training set, `(n, h, w, c)` and `(n,)`; it is copied to the device once.
+        images, labels: the training set, `(n, h, w, c)`, floats, or bytes that are divided by 255; and `(n,)`.
         steps: number of optimizer steps.
-        batch_size: images a step.
-        learning_rate: Adam's, at the start.
+        batch_size: images a step, over all devices.
+        learning_rate: Adam's, at its highest; or a `keras.optimizers.schedules.LearningRateSchedule` of the steps.
+        warmup: over how many of the steps it rises to that from zero.
+        clip_norm: the longest that the gradient of all weights together may be; None leaves it.
+        accumulate: in how many parts a step takes its batch, one after another: the same step in less memory.
+            BatchNorm that trains sees each part alone.
         seed: of the order of the images and of their warps.
         scaling: how each batch is scaled, anew each time; None leaves the images alone.
         interpolation: of the scaling, `"bilinear"` or `"nearest"`.
+        resident: whether the images are copied to the device once. If not, each batch is read as `images[numbers]`
+            and sent along: for a `numpy.memmap`, an `own_data.ImageFolder`, anything that is too large.
         steps_per_call: optimizer steps for each call from Python; more keeps a GPU busier.
+        validation: `(images, labels)` to test on at each look, scaled by draws of their own if there is a scaling.
+        patience: after how many looks without a lower validation loss it stops. The weights are those of the lowest.
+        checkpoint: a path, or None. The training's whole state is kept there at each look, whole or not at all;
+            where the file exists already, training goes on from it and ends as if it had never stopped. SIGTERM
+            lets the step end, keeps the state and raises `Terminated`.
+        logs: a folder for `log.jsonl` and for TensorBoard, with a record of each look, or None.
+        every: number of steps from look to look.
         description: text in front of the progress bar; None shows no bar.
-        callbacks: further `keras.callbacks.Callback`s.
-        checkpoint: a path, or None. The training's whole state is kept there every `checkpoint_every` steps, whole or
-            not at all; where the file exists already, training goes on from it and ends as if it had never stopped.
-        checkpoint_every: in steps.
+        callbacks: further `keras.callbacks.Callback`s; for them, each look ends an epoch.
 
     Returns:
-        `loss` and `accuracy`, averaged over the steps since the last checkpoint, and `seconds`, of the whole training.
+        `loss` and `accuracy`, averaged over the steps since the last look, and `seconds`, of the whole training; with
+        `validation` also `validation_loss` and `validation_accuracy`, and with `patience` the `step` of the weights.
 
     Raises:
-        ValueError: if `steps` or `batch_size` is not positive, or images and labels differ in number.
+        ValueError: if the numbers do not fit together.
+        health.Diverged: as above, a ValueError too.
+        OSError: if a checkpoint cannot be written; the one before is whole.
     """
-    if steps < 1 or batch_size < 1:
-        raise ValueError(f"`steps` and `batch_size` must be positive; received {steps} and {batch_size}.")
-    if not len(images) or len(images) != len(labels):
-        raise ValueError(
-            f"`labels` must have one entry an image, for at least one; received {len(labels)} for {len(images)} images."
-        )
+    _check(images, labels, steps, batch_size, accumulate, every, validation, patience)
+    size = batch_size // accumulate
     rng = np.random.default_rng(seed)
     index = shuffled(len(images), steps * batch_size, rng)
-    batches = {"index": index}
-    if scaling is not None:
-        batches["matrix"] = scaling.draw(len(index), images.shape[1], rng)
+    matrices = scaling.draw(len(index), images.shape[1], rng) if scaling is not None else None
 
-    trainer = _feed(model, images, scaled=scaling is not None, interpolation=interpolation)
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
-    if model.dtype_policy.name == "mixed_float16":  # small gradients would be zero there
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    trainer.compile(
-        optimizer,
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        steps_per_execution=steps_per_call,
-    )
-    optimizer.build(trainer.trainable_variables)
-    done, seconds, kept = 0, 0.0, None
-    if checkpoint:
-        about = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-        about |= {"scaling": repr(scaling), "interpolation": interpolation, "images": len(images)}
-        kept = Checkpoint(checkpoint, [*model.variables, *optimizer.variables], about)
-        done, seconds = kept.read()
-    bar = [Progress(steps, done, description)] if description else []
-    history = {}
-    started = time.perf_counter() - seconds
-    while done < steps:
-        last = min(done + checkpoint_every, steps) if kept else steps
-        part = slice(done * batch_size, last * batch_size)
-        history = trainer.fit(
-            {name: numbers[part] for name, numbers in batches.items()},
-            np.asarray(labels)[index[part]],
-            batch_size=batch_size,
-            shuffle=False,
-            verbose=0,
-            callbacks=[*callbacks, *bar],
-        ).history
-        done, seconds = last, time.perf_counter() - started
-        if kept:
-            kept.write(done, seconds)
-    return {**{name: float(values[-1]) for name, values in history.items()}, "seconds": seconds}
+    feed = Feed(model, images, labels, resident, scaling is not None, interpolation)
+    optimizer = _optimizer(model, learning_rate, steps, warmup, clip_norm, accumulate)
+    feed.model.compile(optimizer, LOSS, metrics=["accuracy"], steps_per_execution=steps_per_call)
+    optimizer.build(feed.model.trainable_variables)
+    _synchronize_batchnorm(model)
+    if validation:
+        validation = Validation(
+            model, *validation, resident, scaling, interpolation, [*np.atleast_1d(seed), VALIDATION_SEED], size
+        )
+    about = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate if isinstance(learning_rate, float) else str(learning_rate.get_config()),
+        "warmup": warmup,
+        "clip_norm": clip_norm,
+        "accumulate": accumulate,
+        "seed": seed,
+        "scaling": repr(scaling),
+        "interpolation": interpolation,
+        "patience": patience,
+        "images": len(images),
+    }
+    looks = Looks(model, optimizer, images, validation, patience, checkpoint, about, logs)
+    looks.resume()
+    progress = Progress(steps, looks.done, description, accumulate)
+    watching = [*callbacks, *([progress] if checkpoint or description else [])]
+    with progress.listening(checkpoint):
+        while looks.done < steps and not looks.enough:
+            last = min(looks.done + every, steps) if looks.any else steps
+            part = slice(looks.done * batch_size, last * batch_size)
+            began = time.perf_counter()
+            told = feed.model.fit(
+                **feed.batches(index[part], None if matrices is None else matrices[part], size),
+                shuffle=False,
+                verbose=0,
+                callbacks=watching,
+            ).history
+            terminated = devices.anyone_says(progress.terminated)
+            looks.take(
+                progress.done if terminated else last,
+                {name: float(values[-1]) for name, values in told.items()},
+                images_per_second=round((last - looks.done) * batch_size / (time.perf_counter() - began), 1),
+            )
+            if terminated:
+                raise Terminated(f"kept after {looks.done} of {steps} steps")
+    return looks.end()
 
 
 def accuracy(model, images, labels, batch_size=500) -> float:
@@ -113,51 +146,62 @@ def accuracy(model, images, labels, batch_size=500) -> float:
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
 
-def shuffled(n, length, rng) -> np.ndarray:
-    """`length` indices below `n`: whole random permutations, one after another, the last one cut."""
-    passes = -(-length // n)
-    return np.concatenate([rng.permutation(n) for _ in range(passes)])[:length].astype("int32")
+def _check(images, labels, steps, batch_size, accumulate, every, validation, patience):
+    if steps < 1 or batch_size < 1 or every < 1:
+        raise ValueError(
+            f"`steps`, `batch_size` and `every` must be positive; received {steps}, {batch_size} and {every}."
+        )
+    if accumulate < 1 or batch_size % accumulate:
+        raise ValueError(f"`accumulate` must divide `batch_size`, {batch_size}; received {accumulate}.")
+    if batch_size // accumulate % devices.count():
+        raise ValueError(
+            f"Each of the {devices.count()} devices must have as many images of a step as the next; received "
+            f"batch_size={batch_size}, accumulate={accumulate}."
+        )
+    if patience is not None and validation is None:
+        raise ValueError("`patience` needs `validation`, whose loss it is about.")
+    for pictures, names in ((images, labels), *([validation] if validation else [])):
+        if not len(pictures) or len(pictures) != len(names):
+            raise ValueError(
+                f"`labels` must have one entry an image, for at least one; received {len(names)} for {len(pictures)} "
+                "images."
+            )
 
 
-def _feed(model, images, scaled, interpolation):
-    """A model from `index` (and `matrix`) to predictions: it holds the images, picks, warps and classifies."""
-    inputs = {"index": keras.Input((), dtype="int32", name="index")}
-    if scaled:
-        inputs["matrix"] = keras.Input((2, 3), dtype="float32", name="matrix")
-    return keras.Model(inputs, model(_Feed(images, interpolation)(inputs)))
+def _optimizer(model, learning_rate, steps, warmup, clip_norm, accumulate):
+    optimizer = keras.optimizers.Adam(
+        _EachBatch(_schedule(learning_rate, steps, warmup), accumulate),
+        global_clipnorm=clip_norm,
+        gradient_accumulation_steps=accumulate if accumulate > 1 else None,
+    )
+    if model.dtype_policy.name == "mixed_float16":  # small gradients would be zero there
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
-class _Feed(keras.layers.Layer):
-    def __init__(self, images, interpolation):
-        super().__init__(dtype="float32")
-        self.interpolation = interpolation
-        # A weight, so that every engine keeps it on its device; not trainable, not part of the classifier.
-        self.images = self.add_weight(shape=images.shape, initializer="zeros", trainable=False, name="images")
-        self.images.assign(images)
-
-    def call(self, inputs):
-        images = ops.take(self.images, inputs["index"], axis=0)
-        return warp(images, inputs["matrix"], self.interpolation) if "matrix" in inputs else images
+def _schedule(learning_rate, steps, warmup):
+    """The rate of each step: up along a line, then down to zero along half a cosine."""
+    schedules = keras.optimizers.schedules
+    if isinstance(learning_rate, schedules.LearningRateSchedule):
+        return learning_rate
+    if not warmup:
+        return schedules.CosineDecay(learning_rate, steps)
+    return schedules.CosineDecay(0.0, steps - warmup, warmup_target=learning_rate, warmup_steps=warmup)
 
 
-class Progress(keras.callbacks.Callback):
-    """A progress bar over the steps of a training, in as many parts as it has, with the loss and accuracy so far."""
+class _EachBatch(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of steps for an optimizer that counts batches, of which a step has several: as Keras's do."""
 
-    def __init__(self, steps, done, description):
-        super().__init__()
-        self.done, self.before = done, done
-        self.bar = tqdm(total=steps, initial=done, desc=description, unit="step", mininterval=1)
+    def __init__(self, schedule, accumulate):
+        self.schedule, self.accumulate = schedule, accumulate
 
-    def on_train_begin(self, logs=None):
-        self.before = self.done
+    def __call__(self, batch):
+        return self.schedule(batch // self.accumulate)
 
-    def on_train_batch_end(self, batch, logs=None):
-        # Keras counts whole calls: with several steps a call, the last may seem to pass the end.
-        done = self.before + min(batch + 1, self.params["steps"])
-        self.bar.update(done - self.done)
-        self.done = done
-        self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in (logs or {}).items()}, refresh=False)
 
-    def on_train_end(self, logs=None):
-        if self.done == self.bar.total:
-            self.bar.close()
+def _synchronize_batchnorm(model):
+    """On TensorFlow each device would take statistics of its own share; on JAX a batch is one array, whoever has it."""
+    if devices.count() > 1 and keras.backend.backend() == "tensorflow":
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True

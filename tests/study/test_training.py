@@ -1,5 +1,7 @@
 """The training loop, on a classifier small enough to see through: what it is fed, what it returns."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -22,11 +24,12 @@ class Recorder(keras.layers.Layer):
         return images
 
 
-def small_classifier():
+def small_classifier(recorder=True):
     keras.utils.set_random_seed(3)
-    inputs = keras.Input((HEIGHT, WIDTH, 1))
-    outputs = keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(Recorder(name="recorder")(inputs)))
-    return keras.Model(inputs, outputs)
+    x = inputs = keras.Input((HEIGHT, WIDTH, 1))
+    if recorder:
+        x = Recorder(name="recorder")(x)
+    return keras.Model(inputs, keras.layers.Dense(10, "softmax")(keras.layers.Flatten()(x)))
 
 
 def last_batch(model):
@@ -50,8 +53,8 @@ def images(rng, labels):
 def fit(images, labels):
     """`fit(...)`: a trained new small classifier."""
 
-    def fit(steps=3, batch_size=BATCH, **options):
-        model = small_classifier()
+    def fit(steps=3, batch_size=BATCH, recorder=True, **options):
+        model = small_classifier(recorder)
         training.fit(model, images, labels, steps=steps, batch_size=batch_size, **options)
         return model
 
@@ -109,10 +112,114 @@ def test_the_learning_rate_falls_to_zero(images, labels, monkeypatch):
     """Along half a cosine: halfway it is half, in the last step of four it is (1 + cos(3 pi / 4)) / 2."""
     made = []
     adam = keras.optimizers.Adam
-    monkeypatch.setattr(keras.optimizers, "Adam", lambda schedule: made.append(schedule) or adam(schedule))
+    monkeypatch.setattr(keras.optimizers, "Adam", lambda rate, **options: made.append(rate) or adam(rate, **options))
     training.fit(small_classifier(), images, labels, steps=4, batch_size=BATCH, learning_rate=0.1)
     rates = [float(made[0](step)) for step in range(5)]
     np.testing.assert_allclose(rates, [0.1, 0.0853553, 0.05, 0.0146447, 0], atol=1e-6)
+    training.fit(small_classifier(), images, labels, steps=6, batch_size=BATCH, learning_rate=0.1, warmup=2)
+    rates = [float(made[1](step)) for step in range(7)]
+    np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.0853553, 0.05, 0.0146447, 0], atol=1e-6)
+
+
+def test_a_batch_in_parts_gives_the_step_of_the_whole(fit, images):
+    options = {"steps": 5, "seed": 1, "scaling": Scaling(), "recorder": False}
+    whole, parts = (fit(accumulate=n, clip_norm=0.5, **options) for n in (1, 3))
+    assert_same_weights(whole, parts, atol=1e-5)
+    other = fit(batch_size=BATCH // 3, **options)
+    assert abs(whole.get_weights()[-1] - other.get_weights()[-1]).max() > 1e-3
+
+
+def test_a_long_gradient_is_cut(images, labels, monkeypatch):
+    """Under plain descent, whose step is as long as the gradient times the rate."""
+    moved = {}
+    for clip in (None, 1e-2):
+        monkeypatch.setattr(keras.optimizers, "Adam", lambda rate, **options: keras.optimizers.SGD(1.0, **options))
+        model = small_classifier()
+        before = model.layers[-1].get_weights()
+        training.fit(model, 50 * images, labels, steps=1, batch_size=BATCH, clip_norm=clip)
+        after = model.layers[-1].get_weights()
+        moved[clip] = np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(after, before, strict=True)))
+    assert moved[None] > 1
+    assert moved[1e-2] == pytest.approx(1e-2, rel=1e-3)
+
+
+@pytest.mark.parametrize("accumulate", [0, 4])
+def test_parts_that_do_not_make_a_batch_are_refused(fit, accumulate):
+    with pytest.raises(ValueError, match=f"`accumulate` must divide `batch_size`, 6; received {accumulate}"):
+        fit(accumulate=accumulate)
+
+
+def test_a_schedule_of_ones_own(images, labels, fit):
+    """A rate of zero from the third step on: as if it ended there."""
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.0])
+    once, thrice = (fit(steps=steps, learning_rate=schedule) for steps in (2, 6))
+    assert_same_weights(once.layers[-1], thrice.layers[-1])
+
+
+@pytest.mark.parametrize("options", [{}, {"scaling": Scaling()}, {"scaling": Scaling(), "steps_per_call": 2}])
+def test_streamed_images_give_the_batches_of_resident_ones(fit, options):
+    resident, streamed = (fit(steps=7, seed=1, resident=kept, **options) for kept in (True, False))
+    np.testing.assert_array_equal(last_batch(resident), last_batch(streamed))
+    assert_same_weights(resident, streamed, rtol=1e-6)
+
+
+def test_images_on_the_disk_are_read_batch_by_batch(images, labels, tmp_path):
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+
+    class Watched:
+        shape, dtype, seen = mapped.shape, mapped.dtype, []
+
+        def __len__(self):
+            return len(mapped)
+
+        def __getitem__(self, index):
+            self.seen.append(np.size(mapped[index]) // mapped[0].size)
+            return mapped[index]
+
+    model, other = small_classifier(), small_classifier()
+    training.fit(model, Watched(), labels, steps=4, batch_size=BATCH, resident=False)
+    training.fit(other, images, labels, steps=4, batch_size=BATCH)
+    assert_same_weights(model, other, rtol=1e-6)
+    assert max(Watched.seen[1:]) == BATCH  # the first look is at the offsets
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_bytes_are_divided_on_the_device(images, labels, resident):
+    as_bytes = np.round(images * 255).astype("uint8")
+    model, other = small_classifier(), small_classifier()
+    training.fit(model, as_bytes, labels, steps=3, batch_size=BATCH, resident=resident, scaling=Scaling())
+    training.fit(other, as_bytes / np.float32(255), labels, steps=3, batch_size=BATCH, scaling=Scaling())
+    np.testing.assert_allclose(last_batch(model), last_batch(other), atol=1e-6)
+    assert_same_weights(model, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [4, 7, 13])  # of which none fills its last batch of 6
+def test_validation_is_on_every_image_once(images, labels, n):
+    model = small_classifier(recorder=False)
+    kept = images[:n], labels[:n]
+    told = training.fit(model, images[n:], labels[n:], steps=5, batch_size=BATCH, validation=kept, learning_rate=0.1)
+    probabilities = keras.ops.convert_to_numpy(model(kept[0]))
+    assert told["validation_accuracy"] == pytest.approx(np.mean(probabilities.argmax(-1) == kept[1]), abs=1e-6)
+    assert told["validation_loss"] == pytest.approx(-np.log(probabilities[np.arange(n), kept[1]]).mean(), rel=1e-5)
+
+
+def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(images, labels, tmp_path):
+    """Labels of the validation set are wrong, so learning makes its loss rise, at once and for ever."""
+    wrong = images[:12], (labels[:12] + 1) % 10
+    model = small_classifier(recorder=False)
+    options = {"batch_size": BATCH, "learning_rate": 0.1, "every": 3}
+    told = training.fit(
+        model, images[12:], labels[12:], steps=60, validation=wrong, patience=2, logs=tmp_path, **options
+    )
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    losses = [record["validation_loss"] for record in records]
+    lowest = int(np.argmin(losses))
+    assert len(losses) == lowest + 3 < 20
+    assert told["step"] == 3 * (lowest + 1)
+    assert told["validation_loss"] == losses[lowest]
+    probabilities = keras.ops.convert_to_numpy(model(wrong[0]))[np.arange(12), wrong[1]]
+    assert -np.log(probabilities).mean() == pytest.approx(losses[lowest], rel=1e-5)
 
 
 def test_in_float16_the_loss_is_scaled_up_so_that_small_gradients_are_not_zero(images, labels, monkeypatch):
@@ -163,8 +270,11 @@ def test_a_description_shows_a_bar_that_counts_every_step(fit, capsys, steps_per
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"steps": 0}, "`steps` and `batch_size` must be positive; received 0 and 6"),
-        ({"batch_size": -1}, "`steps` and `batch_size` must be positive; received 3 and -1"),
+        ({"steps": 0}, "`steps`, `batch_size` and `every` must be positive; received 0, 6 and 100"),
+        ({"batch_size": -1}, "`steps`, `batch_size` and `every` must be positive; received 3, -1 and 100"),
+        ({"every": 0}, "`steps`, `batch_size` and `every` must be positive; received 3, 6 and 0"),
+        ({"patience": 2}, "`patience` needs `validation`, whose loss it is about"),
+        ({"validation": ([], [])}, "at least one; received 0 for 0"),
         ({"scaling": Scaling(), "interpolation": "cubic"}, "`interpolation` must be"),
     ],
 )

@@ -1,0 +1,193 @@
+"""Several devices and several processes give what one gives; what cannot be is refused; a dead one ends the others."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from deformconv.study import devices
+
+ENGINE = keras.backend.backend()
+# A few devices that are one processor, and the losses and weights of two looks on them.
+PROGRAM = """
+import json, os, sys
+virtual, options = int(sys.argv[1]), json.loads(sys.argv[2])
+if os.environ["KERAS_BACKEND"] == "tensorflow":
+    import tensorflow as tf
+    one = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(one, [tf.config.LogicalDeviceConfiguration()] * virtual)
+import keras, numpy as np
+from deformconv.layers import DeformableConv2D
+from deformconv.study import devices, training
+from deformconv.study.scaling import Scaling
+
+rng = np.random.default_rng(0)
+images, labels = rng.uniform(size=(60, 9, 7, 1)).astype("float32"), rng.integers(0, 10, size=60)
+
+class Die(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if options.get("dies_at") == batch:
+            os.kill(os.getpid(), options["how"])
+
+def train(validation):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((9, 7, 1))
+    # No bias: BatchNorm takes it off again, so its gradient is rounding alone, and Adam makes whole steps of that.
+    x = DeformableConv2D(4, (3, 2), use_bias=False, name="deformable")(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.5)(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+    model = keras.Model(inputs, keras.layers.Dense(10, "softmax")(x))
+    told = training.fit(model, images, labels, steps=8, batch_size=12, learning_rate=0.01, seed=1, scaling=Scaling(),
+        every=4, validation=validation, callbacks=[Die()], **options.get("fit", {}))
+    return told, model.get_weights()
+
+try:
+    with devices.spread(options.get("devices", "all"), options.get("coordinator"), options.get("process", (0, 1))):
+        spread = devices.count()
+        told, weights = train((images[:17], labels[:17]))
+except devices.PeerLost as error:
+    print(error, flush=True)
+    os._exit(5)
+print(json.dumps({"devices": spread, "told": told, "weights": [w.ravel().tolist() for w in weights]}))
+"""
+
+
+def start(virtual=1, **options):
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={virtual}",
+    }
+    environment.update(KERAS_BACKEND=ENGINE, TF_CPP_MIN_LOG_LEVEL="3")
+    command = [sys.executable, "-c", PROGRAM, str(virtual), json.dumps(options)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def outcome(process, timeout=240):
+    out, error = process.communicate(timeout=timeout)
+    assert process.returncode == 0, error[-3000:]
+    return json.loads(out.splitlines()[-1])
+
+
+def free_address():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def start_two(of_the_second=None, **options):
+    address = free_address()
+    first = start(coordinator=address, process=(0, 2), **options)
+    return first, start(coordinator=address, process=(1, 2), **{**options, **(of_the_second or {})})
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return outcome(start())
+
+
+def assert_same(one, other):
+    for name in ("loss", "accuracy", "validation_loss", "validation_accuracy"):
+        assert one["told"][name] == pytest.approx(other["told"][name], rel=1e-5), name
+    for mine, yours in zip(one["weights"], other["weights"], strict=True):
+        np.testing.assert_allclose(mine, yours, atol=2e-5)
+
+
+@pytest.mark.skipif(ENGINE == "torch", reason="PyTorch trains on one device here")
+@pytest.mark.parametrize("options", [{}, {"fit": {"resident": False}}, {"fit": {"accumulate": 2}}])
+def test_several_devices_give_what_one_gives(alone, options):
+    several = outcome(start(virtual=3, **options))
+    assert several["devices"] == 3 and alone["devices"] == 1
+    if "accumulate" not in options.get("fit", {}):  # BatchNorm sees other batches there
+        assert_same(several, alone)
+    else:
+        assert_same(several, outcome(start(**options)))
+
+
+@pytest.mark.skipif(ENGINE == "torch", reason="PyTorch trains on one device here")
+def test_some_of_the_devices(alone):
+    several = outcome(start(virtual=3, devices=2))
+    assert several["devices"] == 2
+    assert_same(several, alone)
+
+
+@pytest.mark.skipif(ENGINE != "jax", reason="several processes need JAX")
+@pytest.mark.parametrize("fit", [{}, {"resident": False}])
+def test_two_processes_give_what_one_gives(alone, fit):
+    for process in start_two(fit=fit):
+        told = outcome(process)
+        assert told["devices"] == 2
+        assert_same(told, alone)
+
+
+@pytest.mark.skipif(ENGINE != "jax", reason="several processes need JAX")
+def test_two_processes_go_on_from_one_checkpoint(alone, tmp_path):
+    """Killed in the second half, and started again; only one of them writes."""
+    options = {"fit": {"checkpoint": str(tmp_path / "training.npz"), "logs": str(tmp_path / "logs")}}
+    for process in start_two(**options, of_the_second={"dies_at": 1, "how": signal.SIGTERM}):
+        process.communicate(timeout=240)
+        assert process.returncode == 128 + signal.SIGTERM  # both of them, at the look
+    for process in start_two(**options):
+        assert_same(outcome(process), alone)
+    lines = (tmp_path / "logs" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [4, 8]
+
+
+@pytest.mark.skipif(ENGINE != "jax", reason="several processes need JAX")
+def test_when_the_second_dies_the_first_says_so_and_ends():
+    began = time.monotonic()
+    first, second = start_two(of_the_second={"dies_at": 1, "how": signal.SIGKILL})
+    out, error = first.communicate(timeout=120)
+    assert first.returncode == 5, error[-3000:]
+    assert "Process 0 of 2 has lost another: see what that one says. Start all of them again" in out
+    assert time.monotonic() - began < 100
+    second.communicate()
+
+
+@pytest.mark.skipif(ENGINE != "jax", reason="several processes need JAX")
+def test_when_the_first_dies_the_second_ends():
+    """It may not get to say so itself: JAX ends a process that loses its coordinator, with a message of its own."""
+    first, second = start_two(of_the_second={})
+    first.kill()
+    out, error = second.communicate(timeout=240)
+    assert second.returncode not in (0, None)
+    assert "has lost another" in out or "another task died" in error or "coordination service" in error
+    first.communicate()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"devices": 99}, "`devices` must be 'all' or from 1 to [0-9]+, which are here; received 99"),
+        ({"devices": 0}, "received 0"),
+        ({"process": (2, 2)}, "`process` must be a number from 0 and how many there are; received 2 of 2"),
+        ({"process": (0, 2)}, "`coordinator` and `process` belong together"),
+        ({"coordinator": "127.0.0.1:9"}, "`coordinator` and `process` belong together"),
+        ({"coordinator": "127.0.0.1:9", "process": (0, 2), "devices": 1}, "must be 'all'|need the JAX engine"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message), devices.spread(**arguments):
+        pass
+
+
+def test_several_processes_need_jax():
+    if ENGINE == "jax":
+        pytest.skip("this is it")
+    with pytest.raises(ValueError, match=f"need the JAX engine .*this is {ENGINE}"):
+        with devices.spread(coordinator="127.0.0.1:9", process=(0, 2)):
+            pass
+
+
+@pytest.mark.skipif(ENGINE == "torch", reason="PyTorch trains on one device here")
+def test_a_batch_that_cannot_be_shared_out_is_refused():
+    process = start(virtual=5)
+    _, error = process.communicate(timeout=120)
+    assert "Each of the 5 devices must have as many images of a step as the next; received batch_size=12" in error
