@@ -45,6 +45,7 @@ def main():
         x,
         y,
         steps=options.steps,
+        batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         seed=[options.seed, 1],
         scaling=Scaling(unscaled=options.unscaled),
@@ -72,6 +73,7 @@ def parse():
     parser.add_argument("--groups", type=int, default=1, help="offset groups")
     parser.add_argument("--modulated", action="store_true", help="a mask too")
     parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--unscaled", type=float, default=0.15, help="share of each batch")
     parser.add_argument("--seed", type=int, default=0)

@@ -103,6 +103,22 @@ def in_progress() -> str:
     return f"{results.table(runs, tuple(results.ACCURACIES))}\n\nMade by {commands}; not finished."
 
 
+def explorations() -> str:
+    """What was tried on validation data before settings were chosen, as a Markdown table."""
+    lines = [
+        "| deforms | offset groups | steps x batch | rate | unscaled | trained weights | regular % | scaled % |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for one in json.loads((RESULTS / "explorations.json").read_text()):
+        lines.append(
+            f"| {', '.join(one['layers'])}{', with a mask' * one['modulated']} | {one['groups']} "
+            f"| {one['steps']} x {one.get('batch_size', 128)} | {one['learning_rate']:g} | {one['unscaled']:.0%} "
+            f"| {one['trained_parameters']:,} "
+            f"| {100 * one['validation_regular']:.2f} | {100 * one['validation_scaled']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def costs() -> str:
     """What each variant costs, from the committed benchmark, as Markdown."""
     measured = json.loads((MEASURED / "cpu-2-cores-variants.json").read_text())
@@ -152,6 +168,7 @@ PAGES = {
         "variants": variants,
         "accuracies": accuracies,
         "in_progress": in_progress,
+        "explorations": explorations,
         "costs": costs,
         "runs": every_run,
     },
