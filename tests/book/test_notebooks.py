@@ -1,5 +1,6 @@
 """What every chapter must have, read off the committed notebooks without running them."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 EXERCISE = runpy.run_path(str(ROOT / "book/publish.py"))["EXERCISE"]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+CAPTION = re.compile(r"\*Figure (\d+|P\d)\.(\d+)\. [^*]{10,}[.?)]\*")  # a paragraph: *Figure 3.2. What it shows.*
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -56,6 +58,43 @@ def test_every_figure_has_alt_text_that_describes_it(notebook):
         if any("image/png" in output.get("data", {}) for output in cell.outputs):
             alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
             assert len(alt) > 40, cell.source
+
+
+def paragraphs(cell):
+    return cell.source.strip().split("\n\n") if cell.cell_type == "markdown" else [cell]
+
+
+def is_figure(part):
+    """A picture in the text, or a cell that shows one or lets the page itself draw it."""
+    if isinstance(part, str):
+        return part.startswith("![")
+    return "explorables.show(" in part.source or any("image/png" in output.get("data", {}) for output in part.outputs)
+
+
+def test_every_figure_has_a_numbered_caption(notebook, request):
+    parts = [part for cell in notebook.cells for part in paragraphs(cell)]
+    captions = []
+    for part, after in zip(parts, [*parts[1:], ""], strict=True):
+        if is_figure(part):
+            assert isinstance(after, str) and CAPTION.fullmatch(after), part if isinstance(part, str) else part.source
+            captions.append(after)
+    assert captions == [part for part in parts if isinstance(part, str) and part.startswith("*Figure")]
+    numbers = [CAPTION.match(caption).groups() for caption in captions]
+    assert [int(number) for _, number in numbers] == list(range(1, len(numbers) + 1))
+    named = request.node.callspec.id[:2].lstrip("0")
+    assert len({chapter for chapter, _ in numbers}) <= 1 and (not named.isdigit() or {named} >= {n for n, _ in numbers})
+    mentioned = re.findall(r"\b[Ff]igures? ((?:\d+|P\d)\.\d+)", markdown(notebook))
+    own = {".".join(number) for number in numbers}
+    assert {mention for mention in mentioned if mention.split(".")[0] == named} <= own
+
+
+def test_a_number_stands_beside_every_picture(notebook):
+    """Printed by the cell that draws it, or by a neighbour; a figure that moves tells its own."""
+    cells = code_cells(notebook)
+    for place, cell in enumerate(cells):
+        if is_figure(cell) and "explorables" not in cell.source:
+            near = [output for other in cells[max(0, place - 1) : place + 2] for output in other.outputs]
+            assert any(re.search(r"\d", output.text) for output in near if output.output_type == "stream"), cell.source
 
 
 def test_no_directive_and_no_path_of_a_machine(notebook):
