@@ -45,6 +45,33 @@ def test_in_every_panel_each_variant_has_a_look_of_its_own(make_run):
     assert {label for ax in axes for label in ax.get_legend_handles_labels()[1]} == VARIANTS.keys()
 
 
+def test_each_variant_has_its_mean_its_seeds_and_their_deviation(runs):
+    figure = figures.accuracy_by_variant([{**run, "scaled": 0.5 + 0.1 * k} for k, run in enumerate(runs)])
+    assert [ax.get_title() for ax in figure.axes] == ["regular digits", "scaled digits"]
+    ax = figure.axes[1]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["regular", "deformable"]
+    seeds = [line for line in ax.lines if line.get_marker() == "|" and len(set(line.get_ydata())) == 1][0]
+    np.testing.assert_allclose(seeds.get_xdata(), [50, 60])
+    _, _, (bar,) = ax.containers[0].lines
+    np.testing.assert_allclose(bar.get_segments()[0][:, 0], [55 - 50**0.5, 55 + 50**0.5])
+    low, high = ax.containers[0].lines[0].get_xdata(), ax.containers[1].lines[0].get_xdata()
+    np.testing.assert_allclose([low[0], high[0]], [55, 70])
+
+
+def test_equal_steps_of_the_axis_are_equal_factors_of_the_errors(make_run):
+    ax = figures.accuracy_by_variant([make_run("regular", 0), make_run("deformable", 0, scaled=1.0)]).axes[1]
+    place = ax.transData.transform([(90, 0), (95, 0), (98, 0), (99, 0)])[:, 0]
+    np.testing.assert_allclose(place[1] - place[0], place[3] - place[2])
+    assert np.isfinite(ax.transData.transform((100, 0))).all()
+    assert ax.get_xlim()[0] < 25
+
+
+def test_every_variant_has_a_line_of_its_own(make_run):
+    ax = figures.accuracy_by_variant([make_run(name, seed) for name in LOOKS for seed in (0, 1)]).axes[0]
+    assert {label.get_text() for label in ax.get_yticklabels()} == VARIANTS.keys()
+    assert (np.diff(ax.get_yticks()) >= 1).all()
+
+
 def test_the_dilation_of_each_layer_is_drawn_against_the_digits_size(make_run):
     def dilation(on, off):
         return {

@@ -68,7 +68,7 @@ from deformconv.course.figures.seeing import (
     taps_on_digits,
 )
 from deformconv.course.figures.speed import growth, speed
-from deformconv.course.figures.study import accuracy_against_zoom, effective_dilation
+from deformconv.course.figures.study import accuracy_against_zoom, accuracy_by_variant, effective_dilation
 from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 from deformconv.course.figures.taps import (
     border,
@@ -153,6 +153,7 @@ __all__ = [
     "growth",
     "speed",
     "accuracy_against_zoom",
+    "accuracy_by_variant",
     "effective_dilation",
     "curves_by_layer",
     "depth_by_depth",
