@@ -1,4 +1,4 @@
-"""The exercises of chapter 7: counting, comparing, summarising."""
+"""The exercises of chapter 7: counting, comparing, summarising, and what BatchNorm remembers."""
 
 import numpy as np
 
@@ -119,4 +119,56 @@ SPREAD_MISTAKES = (
         "that is the distance from the least to the greatest, which grows with the number of seeds.",
     ),
     (lambda a: (_mean(a), _spread(a) ** 2 / 100), "that is the variance: its square root has the unit of the mean."),
+)
+
+
+def check_running_statistics(function) -> bool:
+    """Exercise 7.4: `function(batches, mean, variance, momentum)` -> BatchNorm's statistics after them, `(2, c)`."""
+    rng = np.random.default_rng(74)
+    cases = []
+    for shape, momentum in (((4, 3, 5, 4, 2), 0.9), ((1, 2, 3, 5, 3), 0.75)):
+        channels = shape[-1]
+        batches = rng.normal(rng.uniform(1, 3, channels), rng.uniform(0.5, 2, channels), shape)
+        cases.append((batches, rng.normal(size=channels), rng.uniform(1, 4, size=channels), momentum))
+    return check("7.4", function, _statistics, cases, STATISTICS_MISTAKES)
+
+
+def _statistics(batches, mean, variance, momentum, ddof=0, power=1, share=None):
+    share = 1 - momentum if share is None else share
+    for batch in batches:
+        mean = momentum * mean + share * batch.mean(axis=(0, 1, 2))
+        variance = momentum * variance + share * batch.var(axis=(0, 1, 2), ddof=ddof) ** power
+    return np.stack([mean, variance])
+
+
+STATISTICS_MISTAKES = (
+    (
+        lambda b, mean, variance, momentum: _statistics(b, mean, variance, 1 - momentum),
+        "the momentum is the share that stays; the batch has the rest, 1 less the momentum.",
+    ),
+    (
+        lambda *a: _statistics(*a, ddof=1),
+        "divide by the number of values, not by one less: BatchNorm takes the variance of the batch as it is.",
+    ),
+    (
+        lambda b, mean, variance, momentum: _statistics(b[-1:], mean, variance, momentum),
+        "every batch moves the statistics, not the last one alone.",
+    ),
+    (
+        lambda b, mean, variance, momentum: _statistics(b, 0 * mean, 0 * variance + 1, momentum),
+        "start from the statistics that you are given, not from 0 and 1.",
+    ),
+    (
+        lambda *a: _statistics(*a, power=0.5),
+        "it keeps the variance, not the standard deviation.",
+    ),
+    (
+        lambda *a: _statistics(*a, share=1),
+        "the old and the new share one whole: the batch counts 1 less the momentum, not 1.",
+    ),
+    (
+        lambda b, *a: _statistics(b.reshape(1, -1, *b.shape[2:]), *a),
+        "one step for each batch, not one for all of them together.",
+    ),
+    (lambda *a: _statistics(*a)[::-1], "the mean first, then the variance."),
 )

@@ -1,10 +1,23 @@
 """Chapter 7's exercises, solved."""
 
+import keras
 import numpy as np
 
 from deformconv.course import exercises
 from deformconv.course.exercises import study
 from solutions.solved import Solved
+
+
+def running_statistics(batches, mean, variance, momentum):
+    """What Keras's own layer keeps."""
+    layer = keras.layers.BatchNormalization(momentum=momentum)
+    layer.build((None, None, None, len(mean)))
+    layer.moving_mean.assign(mean.astype("float32"))
+    layer.moving_variance.assign(variance.astype("float32"))
+    for batch in batches:
+        layer(batch.astype("float32"), training=True)
+    return keras.ops.convert_to_numpy(keras.ops.stack([layer.moving_mean.value, layer.moving_variance.value]))
+
 
 EXERCISES = {
     "7.1": Solved(
@@ -35,6 +48,15 @@ EXERCISES = {
         slips=(
             (lambda a: (np.mean(a), np.std(a, ddof=1)), "per cent"),
             (lambda a: (100 * np.mean(a), 100 * np.ptp(a)), "from the least to the greatest"),
+        ),
+    ),
+    "7.4": Solved(
+        exercises.check_running_statistics,
+        running_statistics,
+        study.STATISTICS_MISTAKES,
+        slips=(
+            (lambda b, mean, variance, m: running_statistics(b, mean, variance, 1 - m), "share that stays"),
+            (lambda b, mean, variance, m: running_statistics(b[-1:], mean, variance, m), "not the last one alone"),
         ),
     ),
 }
