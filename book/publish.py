@@ -32,8 +32,7 @@ COPIED = {
 def study() -> str:
     """The table of the committed results, and where its numbers come from, as Markdown."""
     runs = results.read(RESULTS / "scaled_mnist.json")
-    run, seeds = runs[0], len({run["seed"] for run in runs})
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    run, seeds = runs[0], max(run["seed"] for run in runs) + 1
     return "\n".join(
         [
             results.table(runs),
@@ -41,9 +40,19 @@ def study() -> str:
             f"Test accuracy on {run['dataset']}, mean ± standard deviation over {seeds} seeds; "
             f"{run['regular_steps']} steps of {run['batch_size']} for the regular classifier, then "
             f"{run['finetune_steps']} for each fine-tune, {run['unscaled_share']:.0%} of each batch left at its size. "
-            f"Made by `{run['command']}` on {run['hardware']} ({versions}).",
+            f"{made_by(runs)}",
         ]
     )
+
+
+def made_by(runs) -> str:
+    """The command that makes all these runs, be it in pieces, and the machines that they were made on."""
+    machines = " and ".join(dict.fromkeys(f"{run['hardware']} ({_versions(run)})" for run in runs))
+    return f"Made by `{runs[0]['command']}` on {machines}."
+
+
+def _versions(run):
+    return ", ".join(f"{name} {version}" for name, version in run["versions"].items())
 
 
 SPEEDS = {
@@ -99,8 +108,7 @@ def accuracies() -> str:
 def in_progress() -> str:
     """The runs of the larger study that are there so far, as Markdown."""
     runs = results.read(RESULTS / "scaled_mnist_in_progress.json")
-    commands = " and ".join(sorted({f"`{run['command']}`" for run in runs}))
-    return f"{results.table(runs, tuple(results.ACCURACIES))}\n\nMade by {commands}; not finished."
+    return f"{results.table(runs, tuple(results.ACCURACIES))}\n\n{made_by(runs)} Not finished."
 
 
 def explorations() -> str:
@@ -130,14 +138,24 @@ def costs() -> str:
 
 def every_run() -> str:
     """Each run on a line, as a Markdown table."""
+    return runs_table(results.read(RESULTS / "scaled_mnist.json"))
+
+
+def every_run_in_progress() -> str:
+    """The same of the larger study."""
+    return runs_table(results.read(RESULTS / "scaled_mnist_in_progress.json"))
+
+
+def runs_table(runs) -> str:
     lines = [
-        "| variant | seed | regular % | scaled % | steps | seconds | engine |",
-        "|---|---:|---:|---:|---:|---:|---|",
+        "| variant | seed | regular % | scaled % | steps | seconds | engine | hardware |",
+        "|---|---:|---:|---:|---:|---:|---|---|",
     ]
-    for run in results.read(RESULTS / "scaled_mnist.json"):
+    for run in runs:
         lines.append(
-            f"| {run['variant']} | {run['seed']} | {run['regular']:.2%} | {run['scaled']:.2%} | {run['steps']} | "
-            f"{run['seconds']:.0f} | {run['engine']} {run['versions'][run['engine']]} |".replace("%", "")
+            f"| {run['variant']} | {run['seed']} | {100 * run['regular']:.2f} | {100 * run['scaled']:.2f} | "
+            f"{run['steps']} | {run['seconds']:.0f} | {run['engine']} {run['versions'][run['engine']]} | "
+            f"{run['hardware']} |"
         )
     return "\n".join(lines)
 
@@ -168,6 +186,7 @@ PAGES = {
         "variants": variants,
         "accuracies": accuracies,
         "in_progress": in_progress,
+        "runs_in_progress": every_run_in_progress,
         "explorations": explorations,
         "costs": costs,
         "runs": every_run,
