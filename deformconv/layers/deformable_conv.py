@@ -1,5 +1,7 @@
 """`DeformableConv2D`: a convolution that learns where to look."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -29,6 +31,10 @@ class DeformableConv2D(keras.layers.Layer):
         offset_lr_multiplier: how fast `offset_conv` learns beside the rest. The papers take 0.1 in deep
             pretrained networks. It holds under any optimizer that treats each weight alone; the offsets in use are
             those of the stored weights times this factor.
+        max_offset: None, or a bound in pixels of the input that offsets approach and do not pass, in y and in x:
+            `max_offset * tanh(offset / max_offset)`. Near zero that is the offset itself, so the layer starts and
+            learns as without a bound. Cut off sharply, an offset beyond the bound would have no gradient and stay there
+            for good; this one is called back as long as it is not many bounds away.
         activation, use_bias, kernel_initializer, bias_initializer: as in `keras.layers.Conv2D`.
         kernel_regularizer, bias_regularizer, activity_regularizer: likewise.
         kernel_constraint, bias_constraint: likewise.
@@ -64,6 +70,7 @@ class DeformableConv2D(keras.layers.Layer):
         offset_groups=1,
         modulated=False,
         offset_lr_multiplier=1.0,
+        max_offset=None,
         activation=None,
         use_bias=True,
         kernel_initializer="glorot_uniform",
@@ -86,6 +93,7 @@ class DeformableConv2D(keras.layers.Layer):
         self.offset_groups = offset_groups
         self.modulated = modulated
         self.offset_lr_multiplier = offset_lr_multiplier
+        self.max_offset = max_offset
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -107,6 +115,9 @@ class DeformableConv2D(keras.layers.Layer):
                 f"`offset_lr_multiplier` must be a number > 0; received {offset_lr_multiplier!r}. "
                 "To keep the offsets from learning set `layer.offset_conv.trainable = False`."
             )
+        if max_offset is not None and not (isinstance(max_offset, (int, float)) and 0 < max_offset < math.inf):
+            slip = " A plain convolution is keras.layers.Conv2D." if max_offset == 0 else " None sets no bound."
+            raise ValueError(f"`max_offset` must be a number of pixels > 0, or None; received {max_offset!r}.{slip}")
 
         self.input_spec = keras.layers.InputSpec(ndim=4)
         # `jit_compile="auto"` asks this: XLA cannot compile a native kernel.
@@ -228,9 +239,10 @@ class DeformableConv2D(keras.layers.Layer):
             ((1, 3, 3, 12), (1, 3, 3, 6))
         """
         made = self.offset_conv(inputs)
-        if not self.modulated:
-            return made, None
-        return made[..., : self._offset_channels], 2 * ops.sigmoid(made[..., self._offset_channels :])
+        offsets = made[..., : self._offset_channels] if self.modulated else made
+        if self.max_offset is not None:
+            offsets = self.max_offset * ops.tanh(offsets / self.max_offset)
+        return offsets, 2 * ops.sigmoid(made[..., self._offset_channels :]) if self.modulated else None
 
     def train_only_offsets(self):
         """Freezes `kernel` and `bias` and leaves `offset_conv` trainable. Recompile the model afterwards.
@@ -276,6 +288,7 @@ class DeformableConv2D(keras.layers.Layer):
             "offset_groups": self.offset_groups,
             "modulated": self.modulated,
             "offset_lr_multiplier": self.offset_lr_multiplier,
+            "max_offset": self.max_offset,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),

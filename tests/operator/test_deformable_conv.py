@@ -163,6 +163,7 @@ EVERY_ARGUMENT = {
     "offset_groups": 4,
     "modulated": True,
     "offset_lr_multiplier": 0.1,
+    "max_offset": 2.5,
     "activation": "tanh",
     "use_bias": True,
     "kernel_initializer": "he_normal",
@@ -184,7 +185,7 @@ def test_the_config_is_plain_and_brings_back_every_argument():
     assert json.dumps(again.get_config()) == json.dumps(config)
     for name in ("filters", "kernel_size", "strides", "dilation_rate", "groups", "use_bias", "name"):
         assert getattr(again, name) == EVERY_ARGUMENT[name], name
-    for name in ("offset_groups", "modulated", "offset_lr_multiplier"):
+    for name in ("offset_groups", "modulated", "offset_lr_multiplier", "max_offset"):
         assert getattr(again, name) == EVERY_ARGUMENT[name], name
     assert again.activity_regularizer.l2 == 0.01
     assert again.activation is keras.activations.tanh
@@ -206,8 +207,10 @@ def test_regularizers_and_constraints_act_on_kernel_and_bias():
 
 @pytest.mark.parametrize("padding", ["same", ((1, 0), (0, 2))], ids=str)
 def test_a_saved_model_loads_without_being_told_of_the_layer(rng, tmp_path, padding):
-    layer = DeformableConv2D(FILTERS, KERNEL_SIZE, strides=(2, 1), padding=padding, modulated=True, offset_groups=2)
-    model = keras.Sequential([keras.Input(SHAPE[1:]), scattered(rng, layer)])
+    options = {"strides": (2, 1), "padding": padding, "modulated": True, "offset_groups": 2, "max_offset": 0.5}
+    model = keras.Sequential(
+        [keras.Input(SHAPE[1:]), scattered(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, **options))]
+    )
     inputs = images(rng)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -88,6 +88,7 @@ CASES = {
     "modulated": {"modulated": True},
     "modulated without a bias": {"modulated": True, "use_bias": False},
     "no bias": {"use_bias": False},
+    "bounded offsets": {"modulated": True, "max_offset": 2.5},
     "activation": {"activation": "tanh"},
     "all": {
         "padding": "same",

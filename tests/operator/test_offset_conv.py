@@ -93,6 +93,52 @@ def test_offsets_are_made_in_float32_whatever_the_policy(policy):
     assert keras.backend.standardize_dtype(outputs.dtype) == layer.compute_dtype
 
 
+def test_a_bound_is_approached_and_not_passed_and_near_zero_it_is_not_felt(rng):
+    """Offsets of a bias that is known: a thousandth of the bound, its half, and far beyond it on both sides."""
+    layer = DeformableConv2D(FILTERS, KERNEL_SIZE, modulated=True, offset_groups=2, max_offset=3)
+    layer.build(SHAPE)
+    said = np.zeros(36, "float32")
+    said[:24] = np.tile([0.003, -1.5, 50, -np.inf], 6)
+    said[24:] = 9
+    layer.offset_conv.bias.assign(said)
+    offsets, mask = (array(made)[0, 0, 0] for made in layer.offsets_and_mask(images(rng)))
+    np.testing.assert_allclose(offsets, np.tile([0.003, -3 * np.tanh(0.5), 3, -3], 6), rtol=1e-5)
+    np.testing.assert_allclose(mask, 2 / (1 + np.exp(-9)), rtol=1e-5)  # the mask is not bounded
+
+
+def test_an_offset_beyond_the_bound_is_still_called_back(gradients):
+    """The slope is 1 at zero, and not zero at three times the bound, where a sharp cut would be dead."""
+    inputs = images(np.random.default_rng(1))
+    layers = [layer_with(np.random.default_rng(0), 0, max_offset=bound) for bound in (None, 0.5)]
+
+    def by_bias(layer, offset):
+        layer.offset_conv.bias.assign(np.repeat(np.float32([offset, 0]), [12, 6]))  # 6 taps of (y, x), and the mask
+        values = [array(weight) for weight in layer.trainable_weights]
+        found = gradients(lambda *given: layer.stateless_call(given, [], inputs)[0], np.ones((3, 5, 4, 6)), *values)
+        return found[[weight.path for weight in layer.trainable_weights].index(layer.offset_conv.bias.path)][:12]
+
+    np.testing.assert_allclose(by_bias(layers[1], 0.0), by_bias(layers[0], 0.0), rtol=1e-4)
+    # Both look equally far away: the gradients differ by the slope of the bound alone.
+    slope = 1 / np.cosh(3) ** 2
+    np.testing.assert_allclose(by_bias(layers[1], 1.5), slope * by_bias(layers[0], 0.5 * np.tanh(3)), rtol=1e-3)
+    assert np.abs(by_bias(layers[1], 1.5)).min() > 1e-4
+
+
+def test_a_bounded_layer_trains_within_its_bound_where_a_free_one_leaves(rng):
+    inputs = images(rng)
+    free, bound = (layer_with(np.random.default_rng(0), 0, max_offset=limit) for limit in (None, 0.25))
+    for layer in (free, bound):
+        train(layer, keras.optimizers.Adam(0.5), inputs)
+    assert np.abs(array(free.offsets_and_mask(inputs)[0])).max() > 1
+    assert 0.1 < np.abs(array(bound.offsets_and_mask(inputs)[0])).max() <= 0.25
+
+
+@pytest.mark.parametrize("max_offset", [0, -1.0, "2", float("nan"), float("inf")])
+def test_a_bound_that_is_none_is_refused(max_offset):
+    with pytest.raises(ValueError, match="`max_offset` must be a number of pixels > 0, or None; received"):
+        DeformableConv2D(FILTERS, KERNEL_SIZE, max_offset=max_offset)
+
+
 @pytest.mark.parametrize(
     "options",
     [
