@@ -82,6 +82,8 @@ function draggable(svg, element, place, move, step = 0.05) {
     element.focus();
     event.preventDefault();
   });
+  // Beside it a finger scrolls the page; on it, it does not.
+  element.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
   element.addEventListener("pointermove", (event) => {
     if (!element.hasPointerCapture(event.pointerId)) return;
     const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(frame.getScreenCTM().inverse());
