@@ -10,7 +10,7 @@ from PIL import Image
 
 from deformconv import DeformableConv2D
 from deformconv.course import figures
-from deformconv.course.figures.points import draw_points, glow
+from deformconv.course.figures.points import draw_points, glow, smooth
 from deformconv.study import models
 
 # Pixel 3 of the last map looks at rows 6 to 8 of conv22's input (stride 2); conv21 at one row more on either side;
@@ -171,3 +171,12 @@ def test_the_animation_loops_and_stays_small(rigid, study, image, tmp_path):
     with Image.open(path) as animation:
         assert animation.n_frames >= 24 and animation.info["loop"] == 0
     assert path.stat().st_size < 600_000
+
+
+def test_a_stroke_is_drawn_where_it_is():
+    image = np.zeros((28, 28))
+    image[5, 9] = 1
+    fine = smooth(image, (-1.5, 28.5), finer=4)
+    assert fine.shape == (120, 120) and fine.min() >= 0 and fine.max() <= 1
+    y, x = (np.indices(fine.shape) * fine).sum(axis=(1, 2)) / fine.sum() / 4 - 1.5 + 1 / 8
+    np.testing.assert_allclose((y, x), (5, 9), atol=0.02)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.patheffects import withStroke
 from PIL import Image
+from scipy.ndimage import map_coordinates
 
 from deformconv import bilinear_sample
 from deformconv.arguments import check_padding, output_size, pair
@@ -78,7 +79,7 @@ def spread(points) -> float:
 
 def glow(points, colour, window, width=0.55, finer=8) -> np.ndarray:
     """Points as light: an RGBA image of a square `window` `(lowest, highest)`, stronger where many meet."""
-    places = np.arange(window[0], window[1], 1 / finer) + 0.5 / finer
+    places = _places(window, finer)
     down, right = (np.exp(-((points[:, axis, None] - places) ** 2) / (2 * width**2)) for axis in (0, 1))
     # Few points shine as bright as many: what nine give, together, is three times a third of full light.
     strength = 1 - np.exp(-down.T @ right * (9 / len(points)) ** 0.5)
@@ -86,16 +87,30 @@ def glow(points, colour, window, width=0.55, finer=8) -> np.ndarray:
     return np.concatenate([to_rgb(colour) * (1 - white) + white, 0.75 * strength[..., None]], axis=-1)
 
 
+def smooth(image, window, finer=8) -> np.ndarray:
+    """An image `(h, w)` drawn finer by cubic splines, over a square `window` `(lowest, highest)`; zero outside it."""
+    places = _places(window, finer)
+    grid = np.meshgrid(places, places, indexing="ij")
+    return np.clip(map_coordinates(np.asarray(image, "float32"), grid, order=3, mode="constant"), 0, 1)
+
+
+def _places(window, finer):
+    return np.arange(window[0], window[1], 1 / finer) + 0.5 / finer
+
+
 def draw_points(ax, image, points, colour, window=(-2.5, 29.5)):
     """Sampling points over a dimmed image, on a dark ground; where many points meet the light is stronger."""
     low, high = window
-    image = image[..., 0]
-    ax.imshow(image, cmap=INK, vmin=0, vmax=1, interpolation="bilinear")
-    ax.imshow(glow(points, colour, window), extent=(low, high, high, low), interpolation="bilinear")
+    strokes = smooth(image[..., 0], window)
+    extent = (low, high, high, low)
+    ax.imshow(strokes, cmap=INK, vmin=0, vmax=1, extent=extent, interpolation="bilinear")
+    ax.imshow(glow(points, colour, window), extent=extent, interpolation="bilinear")
     size = float(np.clip(700 / len(points), 3, 40))
     ax.scatter(points[:, 1], points[:, 0], s=size, color="white", alpha=0.55, linewidths=0)
-    if image.max() > image.min():  # the rim of the strokes lies above the light, or a small digit would drown in it
-        ax.contour(image, levels=[0.4 * image.max()], colors=[WORDS], linewidths=1.3, alpha=0.9)
+    if strokes.max() > strokes.min():  # the rim of the strokes lies above the light, or a small digit would drown in it
+        places = _places(window, 8)
+        rim = [0.25 * strokes.max()]
+        ax.contour(places, places, strokes, levels=rim, colors=[WORDS], linewidths=1.3, alpha=0.9)
     ax.set(xlim=(low, high), ylim=(high, low), xticks=[], yticks=[], facecolor=GROUND)
     ax.spines[:].set_visible(False)
 
@@ -166,7 +181,7 @@ def save_animation(path, rigid, learned, image, zooms=None):
 def _save_gif(path, frames):
     """One set of colours for all frames and no dithering: half the bytes, and nothing flickers."""
     some = np.concatenate([np.asarray(frame) for frame in frames[:: max(len(frames) // 4, 1)]])
-    colours = Image.fromarray(some).quantize(64)
+    colours = Image.fromarray(some).quantize(96)
     frames = [frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in frames]
     frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)
 
