@@ -19,7 +19,6 @@ WITH_ADDRESS = """\
 repository:
   url: {address}
   branch: main
-  path_to_book: .
 launch_buttons:
   notebook_interface: jupyterlab
   colab_url: https://colab.research.google.com

@@ -1,5 +1,6 @@
 """The repository's address: kept in one place, in every set-up cell, and in no other way of installing."""
 
+import re
 import runpy
 import shutil
 import subprocess
@@ -63,6 +64,25 @@ def test_buttons_are_there_with_an_address_and_only_then(copy):
     config = yaml.safe_load((copy / "_config.yml").read_text())
     assert config["repository"]["url"] == URL
     assert {"colab_url", "binderhub_url"} <= config["launch_buttons"].keys()
+
+
+def test_a_rendered_chapter_has_them_and_other_pages_do_not(copy):
+    """With the theme's options as they are: they have pushed the buttons out once."""
+    for name in ("_ext", "_static", "references.bib", "glossary.md"):
+        source, target = ROOT / "book" / name, copy / "book" / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    chapter = f"book/{NOTEBOOKS[0].stem}"
+    toc = {"format": "jb-book", "root": "book/glossary", "chapters": [{"file": chapter}]}
+    (copy / "_toc.yml").write_text(yaml.safe_dump(toc))
+    run(copy, URL)
+    build = [Path(sys.executable).with_name("jupyter-book"), "build", "--quiet", copy]
+    subprocess.run(build, check=True, capture_output=True)
+    owned = f"somebody/a-book/blob/main/{chapter}.ipynb", f"somebody/a-book/main?urlpath=lab/tree/{chapter}.ipynb"
+    expected = [f"https://colab.research.google.com/github/{owned[0]}", f"https://mybinder.org/v2/gh/{owned[1]}"]
+    for page, links in ((chapter, expected), ("book/glossary", [])):
+        html = (copy / f"_build/html/{page}.html").read_text()
+        found = re.findall(r'href="(https://(?:colab|mybinder)[^"]*)"', html)
+        assert sorted(found) == sorted(links)
 
 
 @pytest.mark.parametrize("address", ["github.com/somebody/a-book", "https://example.org/a/b", "https://github.com/one"])
