@@ -65,7 +65,15 @@ BUDGETS = {
         "batchnorm_momentum": 0.9,
     },
     "standard": {"regular_steps": 1000, "finetune_steps": 900, "test_images": 10000, "zoom_images": 2000},
-    "full": {"regular_steps": 4000, "finetune_steps": 4000, "test_images": 10000, "zoom_images": 10000},
+    # Twice the images for each fine-tune, and all in many small steps.
+    "full": {
+        "regular_steps": 4000,
+        "finetune_steps": 7200,
+        "test_images": 10000,
+        "zoom_images": 2000,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+    },
 }
 
 
