@@ -1,4 +1,4 @@
-"""The figures about reading between pixels tell what the reference says: one row, nine taps, a flow, a mask."""
+"""The figures about reading between pixels tell what the reference says: one row, nine taps, two warps, a mask."""
 
 import json
 import re
@@ -157,6 +157,49 @@ def test_no_setting_of_the_affine_warp_is_better_than_the_one_called_best(shown,
     figure.get_by_role("button", name="the best of these").first.click()
     assert told(figure)[:3] == pytest.approx([errors[best], *best], abs=6e-5)
     assert errors[best] > 0.01
+
+
+def test_undoing_a_warp_errs_as_the_reference_does(shown, page):
+    figure = shown("undo_a_warp")
+    digit = picture("undo_a_warp")
+    grid, middle = np.moveaxis(np.indices(digit.shape), 0, -1), (np.array(digit.shape) - 1) / 2
+
+    def warp(image, matrix, shift):
+        return read(image, middle + (grid - middle) @ matrix.T + shift)
+
+    def six(zoom, turn, shear=0.0):
+        cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+        return zoom * np.array([[cos, -sin], [sin, cos]]) @ np.array([[1, 0], [shear, 1]])
+
+    small = warp(digit, six(1.8, -30), [-3, -5.4])
+    exact = np.linalg.inv(six(1.8, -30)), np.linalg.inv(six(1.8, -30)) @ [3, 5.4]
+
+    def check(matrix, shift):
+        a, b, y, c, d, x, *corner, error, least, untouched = told(figure)
+        assert [a, b, c, d, y, x] == pytest.approx([*matrix.ravel(), *shift], abs=6e-3)
+        assert corner == pytest.approx(middle - matrix @ middle + shift, abs=6e-3)
+        errors = [np.mean((image - digit) ** 2) for image in (warp(small, matrix, shift), warp(small, *exact), small)]
+        assert [error, least, untouched] == pytest.approx(errors, abs=6e-5)
+
+    figure.get_by_role("button", name="the exact inverse").click()
+    check(*exact)
+    assert 0.005 < told(figure)[-2] < told(figure)[-1] / 5  # most of it is undone, and not all
+    figure.get_by_role("button", name="no warp").click()
+    check(np.eye(2), np.zeros(2))
+    set_to(figure, zoom=1.25, turn=-70, shear=0.4)
+    check(six(1.25, -70, 0.4), np.zeros(2))
+
+    figure.locator(".handle").nth(1).focus()  # the middle shifts
+    for key in ("Shift+ArrowRight", "ArrowUp"):
+        page.keyboard.press(key)
+    shift = np.array([-0.1, 1.0])
+    check(six(1.25, -70, 0.4), shift)
+    figure.locator(".handle").nth(0).focus()  # the corner zooms and turns, so that it comes to lie where it is put
+    corner = middle - six(1.25, -70, 0.4) @ middle + shift
+    page.keyboard.press("Shift+ArrowDown")
+    assert told(figure)[6:8] == pytest.approx(corner + [1, 0], abs=6e-3)
+    a, b, _, c, d, *_ = told(figure)
+    assert np.linalg.det([[a, b], [c, d]]) > 0 and figure.locator("input.shear").input_value() == "0.4"
 
 
 def test_mask_and_offsets_weigh_as_the_reference_does(shown, page):

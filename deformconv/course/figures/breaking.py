@@ -128,6 +128,7 @@ def bar_detector(rows, kernel, widths, responses):
                 sign = "+" if positive else "\N{MINUS SIGN}"
                 ax.text(first + tap, 0, sign, ha="center", va="center_baseline", weight="bold")
             ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(True)  # a white bar on a white page
             ax.set_title(title, fontsize=10, loc="left")
         curve = fig.add_subplot(grid[:, 1])
         curve.plot(widths, responses, "o-", color=BLUE)
