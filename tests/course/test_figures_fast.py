@@ -72,3 +72,20 @@ def test_a_readers_roof_stands_beside_the_target():
     np.testing.assert_allclose(target.lines[0].get_ydata(), [1, 2, 4, 4])
     assert (yours.get_title(), target.get_title()) == ("yours", "the target")
     np.testing.assert_allclose(np.diff(np.log2(yours.lines[0].get_xdata())), 1)
+
+
+def test_growth_draws_each_contender_in_each_panel_by_numbers_not_by_names():
+    results = [
+        {"case": f"{what} {value}", "direction": "forward", "contender": contender, "median": factor * value}
+        for what in ("batch", "size", "channels")
+        for value in (16, 4, 1)  # "16" comes before "4" as a word
+        for contender, factor in (("conv2d", 1), ("ours", 2))
+    ]
+    results.append({"case": "batch 1", "direction": "backward", "contender": "conv2d", "median": 99})
+    figure = figures.growth(results)
+    for ax in figure.axes:
+        yardstick, ours = ax.lines
+        np.testing.assert_array_equal(yardstick.get_xydata(), [[1, 1], [4, 4], [16, 16]])
+        np.testing.assert_array_equal(ours.get_ydata(), [2, 8, 32])
+        assert yardstick.get_marker() != ours.get_marker()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["conv2d", "ours"]

@@ -6,6 +6,9 @@ from matplotlib.ticker import NullLocator
 
 from deformconv.course.figures.style import BLUE, GREEN, style
 
+WORDS = {"batch": "images in a batch", "size": "side of the map, pixels", "channels": "channels"}
+MARKS = (("s", "-"), ("o", "-"), ("^", "--"), ("D", ":"), ("v", "-."), ("P", "--"), ("X", ":"))
+
 
 def speed(results, cases, direction="forward"):
     """Time of each contender over Conv2D's, a panel for each case, on a logarithmic axis; ours in green."""
@@ -31,19 +34,20 @@ def growth(results, direction="forward"):
     """Time against batch, size and channels, one panel each, Conv2D beside the contenders."""
     timed = [r for r in results if r.get("direction") == direction]
     with style():
-        figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4), sharey=True)
+        figure, axes = plt.subplots(1, 3, figsize=(7.4, 3.8), sharey=True)
         for ax, what in zip(axes, ("batch", "size", "channels"), strict=True):
             of_what = [r for r in timed if r["case"].startswith(f"{what} ")]
-            for contender in dict.fromkeys(r["contender"] for r in of_what):
+            contenders = dict.fromkeys(r["contender"] for r in of_what)
+            for contender, (marker, dashes) in zip(contenders, MARKS, strict=False):
                 points = sorted(
                     (int(r["case"].split()[1]), r["median"]) for r in of_what if r["contender"] == contender
                 )
-                ax.plot(*np.transpose(points), marker="o", markersize=4, label=contender)
-            ax.set(xscale="log", yscale="log", xlabel=what)
+                ax.plot(*np.transpose(points), marker=marker, linestyle=dashes, markersize=6, label=contender)
+            ax.set(xscale="log", yscale="log", xlabel=WORDS[what])
             values = sorted({int(r["case"].split()[1]) for r in of_what})
             ax.set_xticks(values, [str(value) for value in values])
             ax.xaxis.set_minor_locator(NullLocator())
             ax.yaxis.set_major_formatter("{x:g}")
         axes[0].set_ylabel("milliseconds")
-        axes[2].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
