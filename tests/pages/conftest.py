@@ -31,8 +31,8 @@ def chromium(drawing):
 
 @pytest.fixture
 def page(chromium):
-    """A new page; at the end it must not have had an error, nor asked another host."""
-    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    """A new page without a network; at the end it must not have had an error, nor asked another host."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, offline=True)
     page = context.new_page()
     errors, hosts = [], set()
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
