@@ -34,6 +34,29 @@ from deformconv.course.exercises.pooling import (
     check_offsets_in_pixels,
     check_own_channels,
 )
+from deformconv.course.exercises.projects_lines import (
+    check_by_digit,
+    check_follow,
+    check_line_boxes,
+    check_line_matrix,
+    check_line_slope,
+    check_shares_right,
+)
+from deformconv.course.exercises.projects_port import (
+    check_choose,
+    check_freeze,
+    check_inventory,
+    check_port,
+    check_same_start,
+)
+from deformconv.course.exercises.projects_segment import (
+    check_along_and_across,
+    check_control_width,
+    check_deformable_middle,
+    check_mean_iou,
+    check_shape_mask,
+    check_tap_places,
+)
 from deformconv.course.exercises.sampling import check_edge_row, check_sample_points, check_scatter, check_slopes
 from deformconv.course.exercises.seeing import (
     check_best_zoom,
@@ -42,12 +65,24 @@ from deformconv.course.exercises.seeing import (
     check_reach,
     check_resting_taps,
 )
-from deformconv.course.exercises.study import check_mean_and_spread, check_moved, check_offset_parameters
+from deformconv.course.exercises.study import (
+    check_mean_and_spread,
+    check_moved,
+    check_offset_parameters,
+    check_running_statistics,
+)
 from deformconv.course.exercises.taps import (
     check_from_xy_columns,
     check_offset_groups,
     check_output_pixel,
     check_zoom_offsets,
+)
+from deformconv.course.exercises.using import (
+    check_batchnorm_together,
+    check_bring,
+    check_clip_together,
+    check_patience,
+    check_rounded,
 )
 from deformconv.course.exercises.warps import (
     check_one_warp,
@@ -94,6 +129,7 @@ __all__ = [
     "check_mean_and_spread",
     "check_moved",
     "check_offset_parameters",
+    "check_running_statistics",
     "check_scatter",
     "check_slopes",
     "check_best_zoom",
@@ -115,4 +151,26 @@ __all__ = [
     "check_modulated_pixel",
     "check_read_foreign",
     "check_softmax_over_taps",
+    "check_batchnorm_together",
+    "check_bring",
+    "check_clip_together",
+    "check_patience",
+    "check_rounded",
+    "check_by_digit",
+    "check_follow",
+    "check_line_boxes",
+    "check_line_matrix",
+    "check_line_slope",
+    "check_shares_right",
+    "check_choose",
+    "check_freeze",
+    "check_inventory",
+    "check_port",
+    "check_same_start",
+    "check_along_and_across",
+    "check_control_width",
+    "check_deformable_middle",
+    "check_mean_iou",
+    "check_shape_mask",
+    "check_tap_places",
 ]

@@ -1,4 +1,4 @@
-"""Project 3's tasks: what can be ported, the port, the test of its start, which layers are worth it, the freeze.
+"""Project 3's tasks: what can be ported, the port, the test of its start, the freeze, which layers are worth it.
 
 Models are slow to make, so the cases are their seeds, and what a known mistake says of a case is kept.
 """
@@ -298,56 +298,10 @@ SAME_MISTAKES = (
 KNOWN_TESTS = _known(_verdicts, SAME_MISTAKES)
 
 
-def check_choose(function) -> bool:
-    """Task P3.4: `function(accuracies, costs)`, `(sets, seeds)`, `(sets,)` -> which set, an index.
-
-    The cheapest whose mean lies at most one standard error of the best set's mean below that.
-    """
-    mistakes = [(_choices(wrong), message) for wrong, message in CHOOSE_MISTAKES]
-    return check("P3.4", _choices(function), _choices(_choose), [(34,), (35,)], mistakes)
-
-
-def _choices(choose):
-    """What `choose` says of many tables, as numbers, which `check` compares."""
-
-    def choices(seed):
-        rng = np.random.default_rng(seed)
-        said = []
-        for _ in range(60):
-            accuracies = rng.normal(rng.uniform(0.88, 0.92, size=(5, 1)), 0.02, size=(5, 4))
-            said.append(choose(accuracies, rng.permutation(5) * 1000 + 500))
-        return None if any(each is None for each in said) else np.array(said, "float64")
-
-    return choices
-
-
-def _choose(accuracies, costs, ddof=1, root=True, dearest=False, own=False):
-    """The keywords make mistakes."""
-    means = accuracies.mean(axis=1)
-    best = means.argmax()
-    error = accuracies.std(axis=1, ddof=ddof)[... if own else best] / (accuracies.shape[1] ** 0.5 if root else 1)
-    near = np.flatnonzero(means >= means[best] - error)
-    return near[np.argmax(costs[near]) if dearest else np.argmin(costs[near])]
-
-
-CHOOSE_MISTAKES = (
-    (lambda a, c: a.mean(axis=1).argmax(), "you take the best mean, whatever it costs."),
-    (lambda a, c: a.max(axis=1).argmax(), "you take the best single run: that is luck as much as worth. Take means."),
-    (lambda a, c: c.argmin(), "you take the cheapest, however badly it reads."),
-    (lambda *a: _choose(*a, root=False), "this is the deviation of single runs: divide by the root of their number."),
-    (lambda *a: _choose(*a, ddof=0), "a few seeds are a sample: `ddof=1`."),
-    (lambda *a: _choose(*a, dearest=True), "of those that are near the best, take the cheapest: yours is the dearest."),
-    (
-        lambda *a: _choose(*a, own=True),
-        "each set is judged by its own spread with you, so a wild one always comes near: take the best set's error.",
-    ),
-)
-
-
 def check_freeze(function) -> bool:
-    """Task P3.5: `function(model)` freezes in place all but the offset convolutions, BatchNorm's statistics too."""
+    """Task P3.4: `function(model)` freezes in place all but the offset convolutions, BatchNorm's statistics too."""
     cases = [(0, ("branch",)), (1, ("stem", "branch"))]
-    return check("P3.5", _frozen(function), KNOWN_FREEZES[0][0], cases, KNOWN_FREEZES[1:])
+    return check("P3.4", _frozen(function), KNOWN_FREEZES[0][0], cases, KNOWN_FREEZES[1:])
 
 
 def _frozen(function):
@@ -407,3 +361,49 @@ FREEZE_MISTAKES = (
     ),
 )
 KNOWN_FREEZES = _known(_frozen, ((train_only_offsets, "right"), *FREEZE_MISTAKES))
+
+
+def check_choose(function) -> bool:
+    """Task P3.5: `function(accuracies, costs)`, `(sets, seeds)`, `(sets,)` -> which set, an index.
+
+    The cheapest whose mean lies at most one standard error of the best set's mean below that.
+    """
+    mistakes = [(_choices(wrong), message) for wrong, message in CHOOSE_MISTAKES]
+    return check("P3.5", _choices(function), _choices(_choose), [(34,), (35,)], mistakes)
+
+
+def _choices(choose):
+    """What `choose` says of many tables, as numbers, which `check` compares."""
+
+    def choices(seed):
+        rng = np.random.default_rng(seed)
+        said = []
+        for _ in range(60):
+            accuracies = rng.normal(rng.uniform(0.88, 0.92, size=(5, 1)), 0.02, size=(5, 4))
+            said.append(choose(accuracies, rng.permutation(5) * 1000 + 500))
+        return None if any(each is None for each in said) else np.array(said, "float64")
+
+    return choices
+
+
+def _choose(accuracies, costs, ddof=1, root=True, dearest=False, own=False):
+    """The keywords make mistakes."""
+    means = accuracies.mean(axis=1)
+    best = means.argmax()
+    error = accuracies.std(axis=1, ddof=ddof)[... if own else best] / (accuracies.shape[1] ** 0.5 if root else 1)
+    near = np.flatnonzero(means >= means[best] - error)
+    return near[np.argmax(costs[near]) if dearest else np.argmin(costs[near])]
+
+
+CHOOSE_MISTAKES = (
+    (lambda a, c: a.mean(axis=1).argmax(), "you take the best mean, whatever it costs."),
+    (lambda a, c: a.max(axis=1).argmax(), "you take the best single run: that is luck as much as worth. Take means."),
+    (lambda a, c: c.argmin(), "you take the cheapest, however badly it reads."),
+    (lambda *a: _choose(*a, root=False), "this is the deviation of single runs: divide by the root of their number."),
+    (lambda *a: _choose(*a, ddof=0), "a few seeds are a sample: `ddof=1`."),
+    (lambda *a: _choose(*a, dearest=True), "of those that are near the best, take the cheapest: yours is the dearest."),
+    (
+        lambda *a: _choose(*a, own=True),
+        "each set is judged by its own spread with you, so a wild one always comes near: take the best set's error.",
+    ),
+)

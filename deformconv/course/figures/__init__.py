@@ -47,6 +47,14 @@ from deformconv.course.figures.pooling import (
     sample_points,
     shifts_found,
 )
+from deformconv.course.figures.projects import (
+    bins_on_lines,
+    label_maps,
+    seed_scores,
+    slopes_found,
+    taps_on_shapes,
+    worth_and_cost,
+)
 from deformconv.course.figures.sampling import (
     answer_and_target,
     border_profile,
@@ -80,6 +88,7 @@ from deformconv.course.figures.taps import (
     tap_paths,
     taps_on_image,
 )
+from deformconv.course.figures.using import offset_lengths, representable, rounded, staircase_and_target, swaps
 from deformconv.course.figures.warps import chosen_against_exact, looks, picture_rows, pictures, sent_and_fetched
 from deformconv.course.figures.weighing import (
     VERSIONS,
@@ -168,6 +177,11 @@ __all__ = [
     "save_animation",
     "spread",
     "trace_points",
+    "offset_lengths",
+    "representable",
+    "rounded",
+    "staircase_and_target",
+    "swaps",
     "VERSIONS",
     "fleeing_taps",
     "four_versions",
@@ -186,4 +200,10 @@ __all__ = [
     "VERMILION",
     "show_image",
     "style",
+    "bins_on_lines",
+    "label_maps",
+    "seed_scores",
+    "slopes_found",
+    "taps_on_shapes",
+    "worth_and_cost",
 ]

@@ -84,13 +84,13 @@ EXERCISES = {
         ports.SAME_MISTAKES,
         slips=((lambda model, ported: False, "or blames a good one"),),
     ),
-    "P3.4": Solved(
+    "P3.5": Solved(
         exercises.check_choose,
         choose,
         ports.CHOOSE_MISTAKES,
         slips=((lambda a, c: int(np.argmax(np.mean(a, axis=1))), "whatever it costs"),),
     ),
-    "P3.5": Solved(
+    "P3.4": Solved(
         exercises.check_freeze,
         freeze,
         ports.FREEZE_MISTAKES,
