@@ -213,7 +213,7 @@ def test_reproduce_runs_every_variant_with_every_seed(capsys, monkeypatch, make_
         return make_run(variant, seed, seconds=1)
 
     monkeypatch.setattr(experiment.Study, "run", run)
-    monkeypatch.setattr(cli, "_draw", lambda *_: None)
+    monkeypatch.setattr(cli.reproduce, "draw", lambda *_: None)
     assert cli.main([*REPRODUCE, "--seeds", "2"]) == 0
     assert ran == [(seed, variant) for seed in (0, 1) for variant in VARIANTS]
     assert "deformable, seed 1: regular 50.00%, scaled 25.00%, trained 704 weights in 1 s" in capsys.readouterr().out
@@ -228,7 +228,7 @@ def test_a_run_outside_the_stated_spread_ends_with_status_1(capsys, monkeypatch,
     monkeypatch.setattr(
         experiment.Study, "run", lambda _, variant, seed: make_run(variant, seed, scaled=accuracy[variant], seconds=1)
     )
-    monkeypatch.setattr(cli, "_draw", lambda *_: None)
+    monkeypatch.setattr(cli.reproduce, "draw", lambda *_: None)
     command = [*REPRODUCE, "--compare", str(stated.path), "--variant"]
     assert cli.main([*command, "deformable"]) == 0
     accuracy["deformable"] = 0.5

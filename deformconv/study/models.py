@@ -61,20 +61,24 @@ def spatial_transformer():
     return [SpatialTransformer(localisation, name="spatial_transformer")]
 
 
-def digit_classifier(convolution=rigid, batchnorm_momentum=0.99, front=list) -> keras.Model:
-    """The classifier of 2017: four convolutions, each then ReLU and BatchNorm; mean over pixels; ten classes.
+def digit_classifier(
+    convolution=rigid, batchnorm_momentum=0.99, front=list, shape=(28, 28, 1), classes=10
+) -> keras.Model:
+    """The classifier of 2017: four convolutions, each then ReLU and BatchNorm; mean over pixels; softmax.
 
     Args:
         convolution: makes the layers of each convolution from its name, filters and strides: `rigid`,
             `deformable`, `conv_offset`, `adapted` or your own.
         batchnorm_momentum: of BatchNorm's statistics; 2017's 0.99 needs hundreds of steps to catch up.
         front: makes the layers in front of the first convolution: none, or `spatial_transformer`.
+        shape: of an image, `(height, width, channels)`.
+        classes: how many.
 
     Returns:
-        A model from images `(batch, 28, 28, 1)` in [0, 1] to class probabilities `(batch, 10)`. Layers and
+        A model from images `(batch, *shape)` in [0, 1] to class probabilities `(batch, classes)`. Layers and
         weights have the names of the published files.
     """
-    x = inputs = keras.Input((28, 28, 1), name="input")
+    x = inputs = keras.Input(shape, name="input")
     for layer in front():
         x = layer(x)
     for name, (filters, strides) in CONVOLUTIONS.items():
@@ -83,7 +87,7 @@ def digit_classifier(convolution=rigid, batchnorm_momentum=0.99, front=list) -> 
         x = layers.ReLU(name=f"{name}_relu")(x)
         x = layers.BatchNormalization(momentum=batchnorm_momentum, epsilon=1e-3, name=f"{name}_bn")(x)
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    x = layers.Dense(10, name="fc1")(x)
+    x = layers.Dense(classes, name="fc1")(x)
     return keras.Model(inputs, layers.Softmax(name="out", dtype="float32")(x), name="digit_classifier")
 
 

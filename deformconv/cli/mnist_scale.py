@@ -1,0 +1,41 @@
+"""`deformconv mnist-scale`: a public protocol."""
+
+from pathlib import Path
+
+from deformconv.cli.shared import check_choice
+
+
+def add(commands):
+    """Adds the command to the parser."""
+    scale = commands.add_parser(
+        "mnist-scale",
+        help="train plain and deformable networks on the public MNIST-scale protocol",
+        description="Trains the plain, the deformable and the modulated classifier from scratch on 10,000 digits of "
+        "many sizes, in up to six realisations, and writes their test errors to results.json. Finished runs are kept: "
+        "interrupt it at any time, the same command goes on.",
+    )
+    scale.add_argument("--variant", nargs="+", metavar="V", help="regular, deformable, modulated (default: all)")
+    scale.add_argument("--realisations", type=int, default=6, metavar="N", help="1 to 6 (default 6)")
+    scale.add_argument("--steps", type=int, default=4000, metavar="N", help="of each training (default 4000)")
+    scale.add_argument(
+        "--out", type=Path, default=Path("results/mnist-scale"), metavar="DIR", help="default: %(default)s"
+    )
+    scale.set_defaults(run=run)
+
+
+def run(options):
+    from deformconv.study import datasets, mnist_scale, results
+
+    for variant in options.variant or ():
+        check_choice("--variant", variant, mnist_scale.MnistScale.names)
+    if not 1 <= options.realisations <= mnist_scale.REALISATIONS:
+        raise ValueError(f"--realisations must be between 1 and 6; received {options.realisations}.")
+    if options.steps < 1:
+        raise ValueError(f"--steps must be at least 1; received {options.steps}.")
+    settings = mnist_scale.Settings(steps=options.steps)
+    queue = mnist_scale.MnistScale(datasets.load("mnist"), settings, options.out, options.command_line)
+    for made in queue.run_all(options.variant or queue.names, range(options.realisations)):
+        print(f"{made['variant']}, realisation {made['seed']}: test error {made['error']:.2%}", flush=True)
+    print("\nTest error on MNIST-scale, mean ± standard deviation over realisations:\n")
+    print(results.table(queue.results.runs, ("error",)))
+    return 0
