@@ -147,8 +147,8 @@ def offset_growth(steps, lengths, accuracies):
         above.set_ylabel("mean offset length, pixels")
         above.set_ylim(bottom=0)
         below.set(xlabel="training step", ylabel="accuracy, %", ylim=(0, 101))
-        above.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-        below.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+        above.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, handlelength=4)
+        below.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, handlelength=4)
     return fig
 
 
