@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deformconv import cli
-from deformconv.bench import cases, contenders, race, report
+from deformconv.bench import cases, contenders, growth, race, report
 
 TINY = cases.SMOKE[1]
 
@@ -82,6 +82,8 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         (["--contenders", "mxnet"], "--contenders must be one of conv2d, tensorflow,"),
         (["--threads", "0"], "--threads must be between 1 and"),
         (["--rounds", "0"], "--rounds must be at least 1; received 0"),
+        (["--memory", "0"], "--seconds and --memory must be > 0; received 20 and 0.0"),
+        (["--growth", "--training"], "--training, --variants and --growth are one each; received training and growth"),
     ],
 )
 def test_a_wrong_option_is_refused_with_the_choices(capsys, arguments, words):
@@ -113,3 +115,40 @@ def test_each_variants_cost_is_measured_in_a_process_of_its_own(monkeypatch):
     assert "| deformable | 279,296 | 36,342 |" in costs.table([adapted, deformable])
     with pytest.raises(OSError, match="nothing could not be measured: .*KeyError"):
         costs.run(["nothing"], threads=1)
+
+
+SMALL = cases.Case("small", 2, 6, 6, 4, 4)
+
+
+def test_growth_doubles_each_measure_until_memory_or_time_ends(monkeypatch):
+    """With a contender whose calls take as long as its tensors are large, and one that has no memory for the fourth."""
+
+    def measure(name, case, *, memory, **_):
+        size = case.batch * case.height * case.width * case.channels
+        if size * (100 if name == "wasteful" else 1) > memory:
+            return {"ended": "memory"}
+        return {"median": 1e3 * size, "per_image": 1e3 * size / case.batch, "peak": size}
+
+    monkeypatch.setattr(growth, "measure", measure)
+    first = {"batch": 1, "size": 3, "channels": 2}
+    results = growth.run(["thrifty", "wasteful"], threads=1, memory=60_000, seconds=2500, base=SMALL, first=first)
+    found = {(r["grows"], r["contender"]): [] for r in results}
+    for r in results:
+        found[r["grows"], r["contender"]].append((r["value"], r.get("ended", r.get("per_image"))))
+    batch = [(1, 144e3), (2, 144e3), (4, 144e3), (8, 144e3)]
+    assert found["batch", "thrifty"] == [*batch, (16, 144e3), (32, "time")]  # 16 take 2304 seconds
+    assert found["batch", "wasteful"] == [*batch[:3], (8, "memory")]
+    assert found["channels", "thrifty"][-3:] == [(8, 288e3), (16, 576e3), (32, "time")]  # four times 1152 seconds
+    table = growth.table(results)
+    assert "| batch | thrifty, ms an image | MB | wasteful, ms an image | MB |" in table
+    assert "| 8 | 1.44e+05 | 1,152 | memory |  |" in table and "| 32 | time |  |  |  |" in table
+
+
+def test_a_process_that_takes_too_much_is_ended():
+    """TensorFlow alone takes more than 50 megabytes."""
+    options = {"threads": 1, "seconds": 10}
+    assert growth.measure("conv2d", SMALL, memory=50, **options) == {"ended": "memory"}
+    told = growth.measure("conv2d", SMALL, memory=growth.available(), **options)
+    assert 0 < told["low"] <= told["median"] <= told["high"]
+    assert told["per_image"] == pytest.approx(told["median"] / 2, abs=1e-4) and told["peak"] > 50
+    assert growth.measure("onnxruntime", SMALL, memory=1e6, **options) == {"ended": "it has no gradients"}

@@ -46,7 +46,7 @@ def run(case, names, *, threads, rounds=9, seconds=0.4, backward=True, seed=0, p
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             say(f"{case.name}: {name} gets ready")
-            worker = _Worker(name, threads)
+            worker = Worker(name, threads)
             file = Path(folder) / f"{len(ready)}.npy"
             told = worker.ask(case=case.as_dict(), seed=seed, outputs=str(file), backward=backward)
             if not told.get("ready"):
@@ -107,7 +107,9 @@ def _disagreeing(outputs):
     return wrong
 
 
-class _Worker:
+class Worker:
+    """A contender's process, which answers what it is asked."""
+
     def __init__(self, name, threads):
         environment = os.environ | CONTENDERS[name][2] | {"DEFORMCONV_BENCH_THREADS": str(threads)}
         for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "MKL_NUM_THREADS"):
@@ -127,6 +129,7 @@ class _Worker:
             os.sched_setaffinity(self.process.pid, cores)
 
     def ask(self, **what):
+        """Its answer; where it has died, `ready` is False and `why` its last words."""
         try:
             print(json.dumps(what), file=self.process.stdin, flush=True)
             answer = json.loads(self.process.stdout.readline())
@@ -137,6 +140,7 @@ class _Worker:
         return answer
 
     def stop(self):
+        """Ends it, if need be by force."""
         self.process.stdin.close()
         try:
             self.process.wait(timeout=20)

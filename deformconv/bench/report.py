@@ -73,6 +73,10 @@ def draw(results, path) -> list[Path]:
     from deformconv.course import figures
 
     written = []
+    if any("grows" in result for result in results):
+        written.append(path.with_suffix(".png"))
+        figures.growth_to_the_end(results).savefig(written[-1], dpi=120)
+        return written
     timed = {result["case"] for result in results if "direction" in result}
     main = [case.name for case in cases.MAIN if case.name in timed]
     for direction in ("forward", "backward"):

@@ -30,6 +30,13 @@ def add(commands):
     bench.add_argument("--training", action="store_true", help="the digit classifier's training steps instead")
     bench.add_argument("--variants", action="store_true", help="what each variant of the study costs instead")
     bench.add_argument(
+        "--growth",
+        action="store_true",
+        help="time for an image instead, as batch, size and channels double up to memory's end (half an hour)",
+    )
+    bench.add_argument("--memory", type=float, metavar="GB", help="where it ends (default: 0.8 of what is free)")
+    bench.add_argument("--seconds", type=float, default=20, metavar="S", help="or where a call takes so long (20)")
+    bench.add_argument(
         "--out", type=Path, metavar="FILE", help="default: results/bench.json, or bench-training.json, ..."
     )
     bench.set_defaults(run=run)
@@ -38,7 +45,7 @@ def add(commands):
 def run(options):
     from tqdm.auto import tqdm
 
-    from deformconv.bench import costs, report
+    from deformconv.bench import costs, growth, report
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = cores if options.threads is None else options.threads
@@ -46,11 +53,17 @@ def run(options):
         raise ValueError(f"--threads must be between 1 and {cores}, the cores of this machine; received {threads}.")
     if options.rounds < 1:
         raise ValueError(f"--rounds must be at least 1; received {options.rounds}.")
-    kind = "-training" if options.training else "-variants" if options.variants else ""
+    if not options.seconds > 0 or (options.memory is not None and not options.memory > 0):
+        raise ValueError(f"--seconds and --memory must be > 0; received {options.seconds} and {options.memory}.")
+    kinds = [kind for kind in ("training", "variants", "growth") if getattr(options, kind)]
+    if len(kinds) > 1:
+        raise ValueError(f"--training, --variants and --growth are one each; received {' and '.join(kinds)}.")
+    kind = f"-{kinds[0]}" if kinds else ""
     measure, table = {
         "": (_cases, report.table),
         "-training": (_training, report.training_table),
         "-variants": (_variants, costs.table),
+        "-growth": (_growth, growth.table),
     }[kind]
     path = options.out or Path("results") / f"bench{kind}.json"
     with tqdm(bar_format="{desc}  {elapsed}", leave=False) as bar:
@@ -62,11 +75,11 @@ def run(options):
 
     about = {"command": options.command_line, "hardware": provenance.hardware(), "threads": threads, "seed": 0}
     about["versions"] = provenance.versions()
-    if not kind:
+    if kind in ("", "-growth"):
         about["versions"] |= report.versions({result["contender"] for result in results})
     report.write(path, {**about, "results": results})
     written = [path]
-    if not kind and not any(set_ == "smoke" for set_ in options.cases):
+    if kind == "-growth" or (not kind and "smoke" not in options.cases):
         import matplotlib
 
         matplotlib.use("Agg")
@@ -77,21 +90,13 @@ def run(options):
 
 def _cases(options, threads, progress):
     from deformconv.bench import cases, race
-    from deformconv.bench.contenders import CONTENDERS
 
     for name in options.cases:
         check_choice("--cases", name, (*cases.SETS, "all"))
-    installed = race.installed()
-    for name in options.contenders or ():
-        check_choice("--contenders", name, CONTENDERS)
-        if name not in installed:
-            raise ValueError(
-                f'--contenders: {name} is not installed; pip install "deformconv[bench]" brings the peers.'
-            )
+    names = _contenders(options, race.installed())
     sets = [name for name in cases.SETS if name != "smoke"] if "all" in options.cases else options.cases
     results = []
     for case in (case for name in sets for case in cases.SETS[name]):
-        names = options.contenders or installed
         results += race.run(
             case,
             names,
@@ -101,6 +106,27 @@ def _cases(options, threads, progress):
             progress=progress,
         )
     return results
+
+
+def _contenders(options, otherwise):
+    from deformconv.bench import race
+    from deformconv.bench.contenders import CONTENDERS
+
+    for name in options.contenders or ():
+        check_choice("--contenders", name, CONTENDERS)
+        if name not in race.installed():
+            raise ValueError(
+                f'--contenders: {name} is not installed; pip install "deformconv[bench]" brings the peers.'
+            )
+    return options.contenders or otherwise
+
+
+def _growth(options, threads, progress):
+    from deformconv.bench import growth
+
+    memory = 0.8 * growth.available() if options.memory is None else 1e3 * options.memory
+    names = _contenders(options, ["conv2d", "tensorflow"])
+    return growth.run(names, threads=threads, memory=memory, seconds=options.seconds, progress=progress)
 
 
 def _training(options, threads, progress):

@@ -89,3 +89,18 @@ def test_growth_draws_each_contender_in_each_panel_by_numbers_not_by_names():
         np.testing.assert_array_equal(ours.get_ydata(), [2, 8, 32])
         assert yardstick.get_marker() != ours.get_marker()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["conv2d", "ours"]
+
+
+def test_growth_to_the_end_draws_the_time_of_an_image_and_says_what_ended_it():
+    results = []
+    for grows in ("batch", "size", "channels"):
+        for contender, ended in (("conv2d", "memory"), ("tensorflow", "time")):
+            for value in (8, 16, 32):
+                timed = {"per_image": 0.5 * value, "median": 4.0 * value}
+                results.append({"grows": grows, "value": value, "contender": contender, **timed})
+            results.append({"grows": grows, "value": 64, "contender": contender, "ended": ended})
+    axes = figures.growth_to_the_end(results).axes
+    assert [ax.get_xlabel() for ax in axes] == ["images in a batch", "side of the map, pixels", "channels"]
+    for ax in axes:
+        assert [line.get_xydata().tolist() for line in ax.lines] == [[[8, 4], [16, 8], [32, 16]]] * 2
+        assert [text.get_text() for text in ax.texts] == ["memory ends", "time ends"]

@@ -75,7 +75,7 @@ from deformconv.course.figures.seeing import (
     swapped_bars,
     taps_on_digits,
 )
-from deformconv.course.figures.speed import growth, speed
+from deformconv.course.figures.speed import growth, growth_to_the_end, speed
 from deformconv.course.figures.study import accuracy_against_zoom, accuracy_by_variant, effective_dilation
 from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 from deformconv.course.figures.taps import (

@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from deformconv.course.figures.style import BLUE, GREEN, style
 
@@ -49,5 +49,38 @@ def growth(results, direction="forward"):
             ax.xaxis.set_minor_locator(NullLocator())
             ax.yaxis.set_major_formatter("{x:g}")
         axes[0].set_ylabel("milliseconds")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def growth_to_the_end(results):
+    """Milliseconds an image against batch, size and channels; and what ends it."""
+    with style():
+        figure, axes = plt.subplots(1, 3, figsize=(7.4, 3.8))
+        for ax, what in zip(axes, ("batch", "size", "channels"), strict=True):
+            own = [r for r in results if r["grows"] == what]
+            for contender, (marker, dashes) in zip(dict.fromkeys(r["contender"] for r in own), MARKS, strict=False):
+                timed = [(r["value"], r["per_image"]) for r in own if r["contender"] == contender and "ended" not in r]
+                if not timed:
+                    continue
+                (line,) = ax.plot(*np.transpose(timed), marker=marker, linestyle=dashes, markersize=6, label=contender)
+                end = next(r["ended"] for r in own if r["contender"] == contender and "ended" in r)
+                ax.annotate(
+                    f"{end} ends" if end in ("memory", "time") else "ends",
+                    timed[-1],
+                    xytext=(4, 14),
+                    textcoords="offset points",
+                    color=line.get_color(),
+                    fontsize=8,
+                    ha="right",
+                )
+            ax.set(xscale="log", yscale="log", xlabel=WORDS[what])
+            ax.margins(y=0.12)
+            values = sorted({r["value"] for r in own if "ended" not in r})[::2]
+            ax.set_xticks(values, [str(value) for value in values], fontsize=8)
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
+        axes[0].set_ylabel("milliseconds an image")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
