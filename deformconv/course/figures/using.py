@@ -42,19 +42,26 @@ def offset_lengths(runs, limit):
         runs: `{title: (steps, {layer: lengths}, end)}`; `end` says how it ended, in a word or two.
         limit: length, in pixels, from which on nearly all taps are beyond the border: a dashed line.
     """
+    columns = min(3, len(runs))
+    rows = -(-len(runs) // columns)
     with style():
-        figure, axes = plt.subplots(1, len(runs), figsize=(7.4, 3.1), sharex=True, sharey=True, squeeze=False)
-        for ax, (title, (steps, lengths, end)) in zip(axes[0], runs.items(), strict=True):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(7.2, 0.6 + 2.4 * rows), sharex=True, sharey=True, squeeze=False
+        )
+        for ax, (title, (steps, lengths, end)) in zip(axes.flat, runs.items(), strict=False):
             for (layer, values), (colour, marker, dash) in zip(lengths.items(), LOOKS, strict=False):
                 ax.plot(steps, np.maximum(values, 1e-3), color=colour, marker=marker, linestyle=dash, ms=4, label=layer)
             ax.axhline(limit, color=BLACK, linewidth=1, linestyle=(0, (6, 3)))
-            ax.set_title(f"{title}\n{end}", fontsize=9)
-            ax.set(yscale="log", xlabel="step")
+            ax.set_title(f"{title}\n{end}", fontsize=10)
+            ax.set(yscale="log")
             ax.yaxis.set_major_formatter("{x:g}")
             ax.yaxis.set_minor_locator(NullLocator())
-        axes[0, 0].set_ylabel("mean offset length, pixels")
+        for ax in axes.flat[len(runs) :]:
+            ax.remove()
+        figure.supxlabel("step", fontsize=10)
+        figure.supylabel("mean offset length, pixels", fontsize=10)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.legend(handles, labels, loc="outside lower right", ncols=len(labels))
     return figure
 
 
