@@ -1,7 +1,7 @@
 """The whole state of a training in a file: an interrupted one goes on and ends as if it had never stopped.
 
-Keras's BackupAndRestore writes in place and without a checksum, and knows epochs only; Orbax brings JAX with it. NumPy's
-own format does: each array in it has a checksum, and it is opened without running code.
+Keras's BackupAndRestore writes in place and without a checksum, and knows epochs only; Orbax brings JAX with it.
+NumPy's own format does: each array in it has a checksum, and it is opened without running code.
 """
 
 import io

@@ -4,13 +4,16 @@ JAX: any number of devices, in one process or in several that talk to each other
 `jax.distributed`). TensorFlow: the devices of one machine (`tf.distribute.MirroredStrategy`). PyTorch: one device.
 """
 
+import os
+import sys
+import threading
 from contextlib import contextmanager
 
 import keras
 import numpy as np
 
-# A peer that says nothing for so long is taken for dead.
-HEARTBEAT_SECONDS = 30
+# So long processes wait for each other at the beginning; a peer that says nothing for so long is taken for dead.
+MEETING_SECONDS, HEARTBEAT_SECONDS = 300, 30
 
 _process = (0, 1)
 
@@ -32,7 +35,7 @@ def spread(devices="all", coordinator=None, process=(0, 1)):
     Raises:
         ValueError: if the engine cannot do so, or there are not that many devices.
         PeerLost: if another process dies on the way. End this one by `os._exit` then: in good order it would wait for
-            the other.
+            the other. If one does not come in the beginning, or the first dies, the process is ended with a message.
     """
     engine = keras.backend.backend()
     number, count = process
@@ -91,7 +94,14 @@ def _met(coordinator, number, count):
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(coordinator, count, number, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+    with _ending(f"Process {number} of {count} has waited {MEETING_SECONDS} s for the others at {coordinator}."):
+        jax.distributed.initialize(
+            coordinator,
+            count,
+            number,
+            initialization_timeout=2 * MEETING_SECONDS,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
     _process = number, count
     try:
         yield
@@ -104,6 +114,23 @@ def _met(coordinator, number, count):
         ) from error
     jax.distributed.shutdown()
     _process = 0, 1
+
+
+@contextmanager
+def _ending(message):
+    """Whoever is inside for too long is ended, with the message: JAX would end it as well, with a page of addresses."""
+
+    def end():
+        print(f"{message} Is each of them started, with this address?", file=sys.stderr, flush=True)
+        os._exit(2)
+
+    timer = threading.Timer(MEETING_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def this_process() -> tuple[int, int]:

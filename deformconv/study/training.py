@@ -63,8 +63,8 @@ def fit(
         scaling: how each batch is scaled, anew each time; None leaves the images alone.
         interpolation: of the scaling, `"bilinear"` or `"nearest"`.
         resident: whether the images are copied to the device once. If not, each batch is read as `images[numbers]`
-            and sent along: for a `numpy.memmap`, an `own_data.ImageFolder`, anything that is too large.
-        steps_per_call: optimizer steps for each call from Python; more keeps a GPU busier.
+            and sent along: for a `numpy.memmap`, an `image_folder.ImageFolder`, anything that is too large.
+        steps_per_call: optimizer steps for each call from Python; more keeps a GPU busier. 1 on PyTorch.
         validation: `(images, labels)` to test on at each look, scaled by draws of their own if there is a scaling.
         patience: after how many looks without a lower validation loss it stops. The weights are those of the lowest.
         checkpoint: a path, or None. The training's whole state is kept there at each look, whole or not at all;
@@ -73,18 +73,17 @@ def fit(
         logs: a folder for `log.jsonl` and for TensorBoard, with a record of each look, or None.
         every: number of steps from look to look.
         description: text in front of the progress bar; None shows no bar.
-        callbacks: further `keras.callbacks.Callback`s; for them, each look ends an epoch.
+        callbacks: further ones, of Keras's; for them, each look ends an epoch.
 
     Returns:
         `loss` and `accuracy`, averaged over the steps since the last look, and `seconds`, of the whole training; with
         `validation` also `validation_loss` and `validation_accuracy`, and with `patience` the `step` of the weights.
 
     Raises:
-        ValueError: if the numbers do not fit together.
-        health.Diverged: as above, a ValueError too.
+        ValueError: if the numbers do not fit together; as a `health.Diverged`, if the training has lost its way.
         OSError: if a checkpoint cannot be written; the one before is whole.
     """
-    _check(images, labels, steps, batch_size, accumulate, every, validation, patience)
+    _check(images, labels, steps, batch_size, accumulate, steps_per_call, every, validation, patience)
     size = batch_size // accumulate
     rng = np.random.default_rng(seed)
     index = shuffled(len(images), steps * batch_size, rng)
@@ -146,13 +145,22 @@ def accuracy(model, images, labels, batch_size=500) -> float:
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
 
-def _check(images, labels, steps, batch_size, accumulate, every, validation, patience):
+def _check(images, labels, steps, batch_size, accumulate, steps_per_call, every, validation, patience):
     if steps < 1 or batch_size < 1 or every < 1:
         raise ValueError(
             f"`steps`, `batch_size` and `every` must be positive; received {steps}, {batch_size} and {every}."
         )
     if accumulate < 1 or batch_size % accumulate:
         raise ValueError(f"`accumulate` must divide `batch_size`, {batch_size}; received {accumulate}.")
+    if steps_per_call != 1 and keras.backend.backend() == "torch":
+        raise ValueError(
+            f"`steps_per_call` must be 1 on PyTorch, which Keras calls step by step; received {steps_per_call}."
+        )
+    if accumulate > 1 and devices.count() > 1 and keras.backend.backend() == "tensorflow":
+        raise ValueError(
+            f"`accumulate` must be 1 with several devices on TensorFlow, where Keras cannot; received {accumulate}. "
+            "JAX can (KERAS_BACKEND=jax)."
+        )
     if batch_size // accumulate % devices.count():
         raise ValueError(
             f"Each of the {devices.count()} devices must have as many images of a step as the next; received "
