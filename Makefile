@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 ENGINES_READY := $(VENV)/engines
 ENGINES ?= tensorflow jax torch
+# Of the training loop, what could differ from engine to engine.
+EVERYWHERE := batches or parts or early or float16 or interrupted
 EXAMPLES := --doctest-modules --doctest-glob="*.md" deformconv book/api
 HTML := _build/html/index.html
 # The first Python of 3.11-3.13 on this machine; `make PYTHON=/path/to/python` takes another.
@@ -70,9 +72,10 @@ test-book: $(READY) ## build the book from nothing, warnings are errors; try eve
 links: $(READY) ## ask every link of the book whether it still leads somewhere (needs a network)
 	$(BIN)/jupyter-book build --quiet --builder linkcheck .
 
-test-engines: $(ENGINES_READY) ## the operator's tests and examples on each engine (ENGINES="tensorflow jax torch")
+test-engines: $(ENGINES_READY) ## the operator, the training loop, several devices, on each engine (ENGINES="tensorflow jax torch")
 	for engine in $(ENGINES); do \
-		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/operator && \
+		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/operator tests/devices && \
+		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/study/test_training.py tests/study/test_checkpoint.py -k "$(EVERYWHERE)" && \
 		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(EXAMPLES) || exit 1; \
 	done
 
