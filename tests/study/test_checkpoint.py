@@ -164,7 +164,7 @@ def test_a_bar_goes_on_where_it_was(fit, capsys):
     capsys.readouterr()
     fit(description="deformable, seed 0")
     shown = capsys.readouterr().err
-    assert "55%" in shown and "6/11" in shown and "11/11" in shown and "0/11" not in shown
+    assert "55%" in shown and "6/11" in shown and "11/11" in shown and "| 0/11" not in shown
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(fit, tmp_path):
