@@ -170,16 +170,21 @@ def _train(options, settings, folder):
     from deformconv.study.provenance import hardware, versions
     from deformconv.study.scaling import Scaling
 
-    model = _load(options.model) if options.model else None
     size, grey = options.size, options.grey
-    if model and options.data.suffix != ".npz":
-        _, height, width, channels = model.input_shape
-        size, grey = size or (height and width and (height, width)), channels == 1 if grey is None else grey
+    if options.model:
+        with devices.alone():  # to look at: what is trained is read below, onto all devices
+            seen = _load(options)
+        if options.data.suffix != ".npz":
+            _, height, width, channels = seen.input_shape
+            size, grey = size or (height and width and (height, width)), channels == 1 if grey is None else grey
     data = own_data.load(options.data, size and tuple(size), grey, options.stream)
     (x, y), kept = data.split(options.validation)
-    if not model:
+    if options.model:
+        with devices.alone():
+            _check_model(seen, data)
+        model = _load(options)
+    else:
         model = _network(options, data.images.shape[1:], len(data.classes))
-    _check_model(model, data)
     stream = options.stream or data.is_large
     say(
         f"{options.data}: {len(y):,} images to train on, {len(kept[1]):,} for validation, "
@@ -255,15 +260,17 @@ def _network(options, shape, classes):
         keras.config.set_dtype_policy(before)
 
 
-def _load(path):
+def _load(options):
     import keras
 
     import deformconv.layers  # noqa: F401 (registers the layers that the file may hold)
 
-    model = keras.saving.load_model(path, compile=False)
+    # Keras draws weights before it reads them, and JAX insists that all processes draw the same.
+    keras.utils.set_random_seed(options.seed)
+    model = keras.saving.load_model(options.model, compile=False)
     if len(model.inputs) != 1 or len(model.input_shape) != 4 or len(model.output_shape) != 2:
         raise ValueError(
-            f"--model must be from images (batch, height, width, channels) to (batch, classes); {path} "
+            f"--model must be from images (batch, height, width, channels) to (batch, classes); {options.model} "
             f"is from {model.input_shape} to {model.output_shape}."
         )
     return model

@@ -157,6 +157,24 @@ def test_two_processes_go_on_from_one_checkpoint(alone, tmp_path):
 
 
 @needs_jax
+def test_the_command_trains_a_model_of_ones_own_with_two_processes(tmp_path):
+    """They meet in one folder; the first writes the model, and only it tells."""
+    inputs = keras.Input((5, 4, 1))
+    keras.Model(inputs, keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(inputs))).save(tmp_path / "mine.keras")
+    np.savez(tmp_path / "own.npz", x=np.zeros((40, 5, 4), "uint8"), y=np.arange(40) % 2)
+    command = [sys.executable, "-m", "deformconv.cli", "train", "own.npz", "--model", "mine.keras", "--steps", "4"]
+    command += ["--batch-size", "8", "--out", "made", "--coordinator", free_address(), "--process"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([*command, f"{i}/2"], cwd=tmp_path, env=environment, **streams) for i in range(2)]
+    (out, error), (quiet, other) = map(ended, both)
+    assert [process.returncode for process in both] == [0, 0], error + other
+    assert "36 images to train on, 4 for validation" in out and "images to train on" not in quiet
+    before, after = (keras.saving.load_model(tmp_path / name) for name in ("mine.keras", "made/model.keras"))
+    assert abs(before.get_weights()[1] - after.get_weights()[1]).max() > 0
+
+
+@needs_jax
 def test_when_the_second_dies_the_first_says_so_and_ends():
     first, second = start_two(of_the_second={"dies_at": 1, "how": signal.SIGKILL})
     second.wait(timeout=PATIENCE)
