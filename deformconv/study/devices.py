@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
+from deformconv.study.provenance import engine_devices
+
 # So long processes wait for each other at the beginning; a peer that says nothing for so long is taken for dead.
 MEETING_SECONDS, HEARTBEAT_SECONDS = 300, 30
 
@@ -74,7 +76,7 @@ def _shared_out(engine, devices):
 
 
 def _chosen(devices):
-    names = keras.distribution.list_devices()
+    names = engine_devices()
     accelerators = [name for name in names if not name.lower().startswith("cpu")]
     names = accelerators or names
     if devices == "all":

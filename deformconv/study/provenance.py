@@ -11,6 +11,16 @@ import numpy as np
 import deformconv
 
 
+def engine_devices() -> list[str]:
+    """What the engine in use can compute on here: `"gpu:0"`, `"cpu:0"` and the like."""
+    if keras.backend.backend() != "torch":
+        return keras.distribution.list_devices()
+    import torch  # which Keras has no list for
+
+    found = [f"gpu:{number}" for number in range(torch.cuda.device_count())]
+    return found or ["mps:0" if torch.backends.mps.is_available() else "cpu:0"]
+
+
 def hardware() -> str:
     """The machine in words: processor, cores it may use, and what Keras's engine computes on."""
     name = platform.processor() or platform.machine()
@@ -18,7 +28,7 @@ def hardware() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
+    accelerators = [device for device in engine_devices() if not device.lower().startswith("cpu")]
     return f"{name}, {cores} cores" + (f", {', '.join(accelerators)}" if accelerators else "")
 
 
