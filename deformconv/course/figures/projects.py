@@ -59,7 +59,7 @@ def taps_on_shapes(panels):
 def bins_on_lines(panels, bins=(4, 9)):
     """Boxes on pictures, `panels` of `(picture, box, offsets)`; with offsets, bins at rest above and moved below.
 
-    Offsets `(*bins, 2)` are fractions of the box. Where they are None, the pictures and boxes alone are drawn.
+    Offsets `(*bins, 2)` are fractions of the box. Where they are None, whole pictures and boxes alone are drawn.
     """
     rows = 1 if panels[0][2] is None else 2
     with style():
@@ -78,6 +78,9 @@ def bins_on_lines(panels, bins=(4, 9)):
                     )
                 height, width = picture.shape
                 ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+                if offsets is not None:  # from nearer; what lies outside the picture is grey
+                    ax.set(xlim=((x1 + x2) / 2 - 27, (x1 + x2) / 2 + 27), ylim=((y1 + y2) / 2 + 18, (y1 + y2) / 2 - 18))
+                    ax.set_facecolor("#444444")
             if rows == 2:
                 row[0].set_ylabel(("at rest", "moved")[number], fontsize=12)
         return fig
