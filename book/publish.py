@@ -160,13 +160,13 @@ def runs_table(runs) -> str:
     return "\n".join(lines)
 
 
-EXERCISE = re.compile(r"\*\*(\d+\.\d+) ([^*]+)\*\* \(([^,)]+), (easy|medium|hard)(; no check)?\)\.")
+EXERCISE = re.compile(r"\*\*(P?\d+\.\d+) ([^*]+)\*\* \(([^,)]+), (easy|medium|hard)(; no check)?\)\.")
 
 
 def exercises() -> str:
-    """Every exercise of the chapters on a line, as a Markdown table; a star marks those without a check."""
-    lines = ["| | exercise | difficulty | time | chapter |", "|---|---|---|---|---|"]
-    for path in sorted(BOOK.glob("[0-9]*.ipynb")):
+    """Every exercise of the chapters, every task of the projects on a line; a star marks those without a check."""
+    lines = ["| | exercise | difficulty | time | chapter or project |", "|---|---|---|---|---|"]
+    for path in [*sorted(BOOK.glob("[0-9]*.ipynb")), *sorted(BOOK.glob("project_*.ipynb"))]:
         cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"]
         chapter = _text(cells[0]).split("\n")[0].removeprefix("# ")
         for number, title, time, difficulty, unchecked in EXERCISE.findall("\n".join(map(_text, cells))):

@@ -1,4 +1,4 @@
-"""What every chapter must have, read off the committed notebooks without running them."""
+"""What every chapter and every project must have, read off the committed notebooks without running them."""
 
 import re
 import runpy
@@ -33,12 +33,24 @@ def test_every_notebook_is_in_the_table_of_contents():
     assert {f"book/{path.stem}" for path in NOTEBOOKS} <= listed
 
 
-def test_a_chapter_opens_and_closes_as_chapters_do(notebook):
+def is_project(request):
+    return request.node.callspec.id.startswith("project_")
+
+
+def own_number(request):
+    """What its exercises and figures begin with: 7 for `07_title`, P2 for `project_2_title`."""
+    name = request.node.callspec.id
+    return f"P{name.split('_')[1]}" if is_project(request) else name[:2].lstrip("0")
+
+
+def test_a_notebook_opens_and_closes_as_its_kind_does(notebook, request):
     assert notebook.cells[0].source.startswith("# ")
     opening = notebook.cells[0].source
     assert all(phrase in opening for phrase in ("What you will learn", "What you need", "How long it takes"))
     text = markdown(notebook)
-    assert all(heading in text for heading in ("## Summary", "## Exercises", "## Further reading"))
+    own = "## The open part" if is_project(request) else "## Exercises"
+    assert all(f"\n{heading}\n" in text for heading in ("## Summary", own, "## Further reading"))
+    assert is_project(request) or re.match(r"\d\d_", request.node.callspec.id), "chapters begin with their number"
 
 
 def test_cells_were_run_once_from_top_to_bottom(notebook):
@@ -81,8 +93,8 @@ def test_every_figure_has_a_numbered_caption(notebook, request):
     assert captions == [part for part in parts if isinstance(part, str) and part.startswith("*Figure")]
     numbers = [CAPTION.match(caption).groups() for caption in captions]
     assert [int(number) for _, number in numbers] == list(range(1, len(numbers) + 1))
-    named = request.node.callspec.id[:2].lstrip("0")
-    assert len({chapter for chapter, _ in numbers}) <= 1 and (not named.isdigit() or {named} >= {n for n, _ in numbers})
+    named = own_number(request)
+    assert {chapter for chapter, _ in numbers} <= {named}
     mentioned = re.findall(r"\b[Ff]igures? ((?:\d+|P\d)\.\d+)", markdown(notebook))
     own = {".".join(number) for number in numbers}
     assert {mention for mention in mentioned if mention.split(".")[0] == named} <= own
@@ -114,13 +126,16 @@ def test_solutions_are_folded(notebook):
 
 def test_every_exercise_is_headed_alike_and_has_what_its_heading_says(notebook, request):
     """Number, title, time, difficulty; all but the open questions have a hint, a stub, and a solution that was run."""
-    chapter = request.node.callspec.id[:2].lstrip("0")
+    chapter = own_number(request)
     headed = {}
     for place, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
             for number, _, _, _, unchecked in EXERCISE.findall(cell.source):
                 headed[number] = (place, cell.source, unchecked)
-    assert list(headed) == [f"{chapter}.{i + 1}" for i in range(len(headed))] and 3 <= len(headed) <= 6
+    assert list(headed) == [f"{chapter}.{i + 1}" for i in range(len(headed))]
+    assert 4 <= len(headed) <= 8 if is_project(request) else 3 <= len(headed) <= 6
+    # A project ends in an open question, with a goal to beat.
+    assert bool(headed[f"{chapter}.{len(headed)}"][2]) or not is_project(request)
     for number, (place, text, unchecked) in headed.items():
         if unchecked:
             continue
