@@ -160,6 +160,7 @@ __all__ = [
     "speeds_and_target",
     "time_bars",
     "growth",
+    "growth_to_the_end",
     "speed",
     "accuracy_against_zoom",
     "accuracy_by_variant",
