@@ -2,7 +2,7 @@
 
 Jupyter Book puts in the scripts of Thebe, twice, which would run cells on another host: we offer none. And the theme
 loads 1.5 MB of icons as a script, of which a page shows ten; `_static/icons.css` draws those with the theme's own font.
-Figures are kept with a palette of 256 colours, which nobody sees and which takes a quarter of the bytes.
+Figures are kept with a palette of 128 colours, which nobody sees and which takes a quarter of the bytes.
 """
 
 import re
@@ -41,7 +41,7 @@ def with_palette(figure):
     """The finest palette that Pillow makes, which has no transparency, where the figure has none either."""
     opaque = figure.mode == "RGB" or figure.getextrema()[3][0] == 255
     method = Image.Quantize.MEDIANCUT if opaque else Image.Quantize.FASTOCTREE
-    return (figure.convert("RGB") if opaque else figure).quantize(256, method, dither=Image.Dither.NONE)
+    return (figure.convert("RGB") if opaque else figure).quantize(128, method, dither=Image.Dither.NONE)
 
 
 def setup(app):
