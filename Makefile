@@ -6,6 +6,9 @@ ENGINES_READY := $(VENV)/engines
 ENGINES ?= tensorflow jax torch
 # Of the training loop, what could differ from engine to engine.
 EVERYWHERE := batches or parts or early or float16 or interrupted
+# Files of tests that run at once. Each worker holds an engine: about two gigabytes.
+WORKERS ?= 2
+AT_ONCE := -n $(WORKERS) --dist loadfile
 EXAMPLES := --doctest-modules --doctest-glob="*.md" deformconv book/api
 HTML := _build/html/index.html
 # The first Python of 3.11-3.13 on this machine; `make PYTHON=/path/to/python` takes another.
@@ -56,14 +59,14 @@ lint: $(READY) ## format and lint, without changing anything
 	$(BIN)/ruff check .
 
 test-unit: $(READY) ## the unit tests
-	$(BIN)/python -m pytest tests --ignore tests/pages
+	$(BIN)/python -m pytest $(AT_ONCE) tests --ignore tests/pages
 
 test-examples: $(READY) ## the examples in docstrings and on the reference pages
 	$(BIN)/python -m pytest $(EXAMPLES)
 
 test-notebooks: $(READY) ## run every notebook and compare its outputs (nbval, strict)
 	@$(BIN)/deformconv info > /dev/null # compiles the CPU kernels, if need be: no notebook's output shall tell of it
-	DEFORMCONV_STATIC=1 $(BIN)/python -m pytest --nbval book
+	DEFORMCONV_STATIC=1 $(BIN)/python -m pytest $(AT_ONCE) --nbval book
 
 test-book: $(READY) ## build the book from nothing, warnings are errors; try every page in Chromium, if it is there
 	$(BIN)/jupyter-book build --quiet --all -W --keep-going -n .
@@ -74,7 +77,7 @@ links: $(READY) ## ask every link of the book whether it still leads somewhere (
 
 test-engines: $(ENGINES_READY) ## the operator, the training loop, several devices, on each engine (ENGINES="tensorflow jax torch")
 	for engine in $(ENGINES); do \
-		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/operator tests/devices && \
+		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(AT_ONCE) tests/operator tests/devices && \
 		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/study/test_training.py tests/study/test_checkpoint.py -k "$(EVERYWHERE)" && \
 		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(EXAMPLES) || exit 1; \
 	done

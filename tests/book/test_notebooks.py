@@ -58,6 +58,12 @@ def test_cells_were_run_once_from_top_to_bottom(notebook):
     assert counts == list(range(1, len(counts) + 1))
 
 
+def test_a_reader_waits_no_longer_than_a_minute_and_a_half(notebook):
+    """As measured when its outputs were made: a clock here would measure how busy this machine is."""
+    assert notebook.metadata["run"]["hardware"].endswith("2 cores")
+    assert notebook.metadata["run"]["seconds"] <= 90
+
+
 def test_no_output_is_an_error_or_a_widget(notebook):
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]

@@ -67,7 +67,8 @@ def test_growth_has_a_dash_for_each_size_and_per_cent_below():
 
 
 def test_curves_share_their_axes():
-    left, right = figures.curve_and_target(np.array([1.0, 2]), np.array([5.0, 6])).axes
+    left, right = figures.curve_and_target(np.array([1.0, 2]), np.array([5.0, 6]), x="step", y="learning rate").axes
     assert (left.get_title(), right.get_title()) == ("yours", "the target")
     assert left.get_ylim() == right.get_ylim()
-    assert left.lines[0].get_ydata().tolist() == [1, 2]
+    assert left.lines[0].get_ydata().tolist() == [1, 2] and right.lines[0].get_ydata().tolist() == [5, 6]
+    assert (left.get_xlabel(), left.get_ylabel()) == ("step", "learning rate")

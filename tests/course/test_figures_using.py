@@ -62,9 +62,3 @@ def test_each_format_shows_its_numbers_and_the_nearest_of_them():
 def test_a_format_too_fine_to_draw_is_a_band():
     (ax,) = figures.representable(300.0).axes
     assert len(ax.collections) == 3 and not hasattr(ax.collections[0], "get_segments")
-
-
-def test_a_readers_staircase_stands_beside_the_target():
-    yours, target = figures.staircase_and_target([1, 2, 2], [1, 1, 2]).axes
-    assert list(yours.lines[0].get_ydata()) == [1, 2, 2] and list(target.lines[0].get_ydata()) == [1, 1, 2]
-    assert (yours.get_title(), target.get_title()) == ("yours", "the target")

@@ -17,14 +17,19 @@ from deformconv.study import devices
 ENGINE = keras.backend.backend()
 PATIENCE = 600  # seconds; each process imports an engine, two at a time, on whatever machine this is
 needs_jax = pytest.mark.skipif(ENGINE != "jax", reason="several processes need JAX")
-# A few devices that are one processor, and the losses and weights of two looks on them.
-PROGRAM = """
-import json, os, sys
-virtual, options = int(sys.argv[1]), json.loads(sys.argv[2])
+# A few devices that are one processor; then the losses and weights of two looks on them.
+VIRTUAL = """
+import os, sys
 if os.environ["KERAS_BACKEND"] == "tensorflow":
     import tensorflow as tf
     one = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(one, [tf.config.LogicalDeviceConfiguration()] * virtual)
+    tf.config.set_logical_device_configuration(one, [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1]))
+"""
+PROGRAM = (
+    VIRTUAL
+    + """
+import json
+options = json.loads(sys.argv[2])
 import keras, numpy as np
 from deformconv.layers import DeformableConv2D
 from deformconv.study import devices, training
@@ -60,17 +65,19 @@ except devices.PeerLost as error:
     os._exit(5)
 print(json.dumps({"devices": spread, "told": told, "weights": [w.ravel().tolist() for w in weights]}))
 """
+)
+
+
+def environment(virtual=1):
+    of_jax = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={virtual}"}
+    return {**os.environ, **of_jax, "KERAS_BACKEND": ENGINE, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def start(virtual=1, **options):
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={virtual}",
-    }
-    environment.update(KERAS_BACKEND=ENGINE, TF_CPP_MIN_LOG_LEVEL="3")
     command = [sys.executable, "-c", PROGRAM, str(virtual), json.dumps(options)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment(virtual), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def ended(process):
@@ -156,22 +163,41 @@ def test_two_processes_go_on_from_one_checkpoint(alone, tmp_path):
     assert [json.loads(line)["step"] for line in lines] == [4, 8]
 
 
-@needs_jax
-def test_the_command_trains_a_model_of_ones_own_with_two_processes(tmp_path):
-    """They meet in one folder; the first writes the model, and only it tells."""
+@pytest.fixture
+def own_model(tmp_path):
+    """The options of `deformconv train` for a small model of one's own in `tmp_path`, and its first weights."""
     inputs = keras.Input((5, 4, 1))
-    keras.Model(inputs, keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(inputs))).save(tmp_path / "mine.keras")
+    model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(inputs)))
+    model.save(tmp_path / "mine.keras")
     np.savez(tmp_path / "own.npz", x=np.zeros((40, 5, 4), "uint8"), y=np.arange(40) % 2)
-    command = [sys.executable, "-m", "deformconv.cli", "train", "own.npz", "--model", "mine.keras", "--steps", "4"]
-    command += ["--batch-size", "8", "--out", "made", "--coordinator", free_address(), "--process"]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    options = ["train", "own.npz", "--model", "mine.keras", "--steps", "4", "--batch-size", "6", "--out", "made"]
+    return options, model.get_weights()
+
+
+@pytest.mark.skipif(ENGINE == "torch", reason="PyTorch trains on one device here")
+def test_the_command_trains_a_model_of_ones_own_on_several_devices(own_model, tmp_path):
+    options, before = own_model
+    command = [sys.executable, "-c", VIRTUAL + "from deformconv.cli import main; main(sys.argv[2:])", "3", *options]
+    process = subprocess.run(
+        [*command, "--devices", "all"], cwd=tmp_path, env=environment(virtual=3), capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    after = keras.saving.load_model(tmp_path / "made/model.keras").get_weights()
+    assert abs(before[1] - after[1]).max() > 0
+
+
+@needs_jax
+def test_the_command_trains_a_model_of_ones_own_with_two_processes(own_model, tmp_path):
+    """They meet in one folder; the first writes the model, and only it tells."""
+    options, before = own_model
+    command = [sys.executable, "-m", "deformconv.cli", *options, "--coordinator", free_address(), "--process"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen([*command, f"{i}/2"], cwd=tmp_path, env=environment, **streams) for i in range(2)]
+    both = [subprocess.Popen([*command, f"{i}/2"], cwd=tmp_path, env=environment(), **streams) for i in range(2)]
     (out, error), (quiet, other) = map(ended, both)
     assert [process.returncode for process in both] == [0, 0], error + other
     assert "36 images to train on, 4 for validation" in out and "images to train on" not in quiet
-    before, after = (keras.saving.load_model(tmp_path / name) for name in ("mine.keras", "made/model.keras"))
-    assert abs(before.get_weights()[1] - after.get_weights()[1]).max() > 0
+    after = keras.saving.load_model(tmp_path / "made/model.keras").get_weights()
+    assert abs(before[1] - after[1]).max() > 0
 
 
 @needs_jax

@@ -222,7 +222,7 @@ def check_rates(function) -> bool:
 
 
 def _draw_rates(got, want):
-    curve_and_target(got, want)
+    curve_and_target(got, want, x="step", y="learning rate")
     plt.show()
 
 

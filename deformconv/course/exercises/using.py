@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from deformconv.course.exercises.checker import check
-from deformconv.course.figures import rounded, staircase_and_target
+from deformconv.course.figures import curve_and_target, rounded
 
 
 def check_rounded(function) -> bool:
@@ -19,7 +19,7 @@ def check_rounded(function) -> bool:
 
 
 def _draw_staircase(got, want):
-    staircase_and_target(got.ravel(), want.ravel())
+    curve_and_target(got.ravel(), want.ravel(), x="which coordinate", y="rounded")
     plt.show()
 
 

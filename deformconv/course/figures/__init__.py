@@ -24,7 +24,6 @@ from deformconv.course.figures.flow import (
     where_offsets_go,
 )
 from deformconv.course.figures.learning import (
-    curve_and_target,
     gradient_way,
     offset_growth,
     offset_search,
@@ -59,6 +58,7 @@ from deformconv.course.figures.sampling import (
     answer_and_target,
     border_profile,
     climbs,
+    curve_and_target,
     four_pixels,
     row_profile,
     shift_search,
@@ -88,7 +88,7 @@ from deformconv.course.figures.taps import (
     tap_paths,
     taps_on_image,
 )
-from deformconv.course.figures.using import offset_lengths, representable, rounded, staircase_and_target, swaps
+from deformconv.course.figures.using import offset_lengths, representable, rounded, swaps
 from deformconv.course.figures.warps import chosen_against_exact, looks, picture_rows, pictures, sent_and_fetched
 from deformconv.course.figures.weighing import (
     VERSIONS,
@@ -181,7 +181,6 @@ __all__ = [
     "offset_lengths",
     "representable",
     "rounded",
-    "staircase_and_target",
     "swaps",
     "VERSIONS",
     "fleeing_taps",

@@ -150,14 +150,3 @@ def offset_growth(steps, lengths, accuracies):
         above.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, handlelength=4)
         below.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9, handlelength=4)
     return fig
-
-
-def curve_and_target(answer, target):
-    """A reader's curve `(n,)` beside the one that was wanted, on the same axes."""
-    with style():
-        fig, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharex=True, sharey=True)
-        for ax, curve, title in zip(axes, (answer, target), ("yours", "the target"), strict=True):
-            ax.plot(curve, "o-", color=BLUE, ms=4)
-            ax.set(title=title, xlabel="step")
-        axes[0].set_ylabel("learning rate")
-    return fig

@@ -213,3 +213,14 @@ def answer_and_target(answer, target):
             ax.imshow(array, cmap="Blues", vmin=low, vmax=high)
             ax.set_title(title)
     return fig
+
+
+def curve_and_target(answer, target, x, y):
+    """A reader's curve `(n,)` beside the one that was wanted, on the same axes; `x` and `y` say what they are."""
+    with style():
+        fig, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharex=True, sharey=True)
+        for ax, curve, title in zip(axes, (answer, target), ("yours", "the target"), strict=True):
+            ax.plot(curve, ".-", color=BLUE, lw=1)
+            ax.set(title=title, xlabel=x)
+        axes[0].set_ylabel(y)
+    return fig

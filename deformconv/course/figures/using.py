@@ -104,14 +104,3 @@ def representable(coordinate, formats=None):
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
     return figure
-
-
-def staircase_and_target(answer, target):
-    """A reader's rounded coordinates `(n,)` beside those that were wanted, on the same axes."""
-    with style():
-        figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharex=True, sharey=True)
-        for ax, steps, title in zip(axes, (answer, target), ("yours", "the target"), strict=True):
-            ax.plot(steps, ".-", color=BLUE, lw=1)
-            ax.set(title=title, xlabel="which coordinate")
-        axes[0].set_ylabel("rounded")
-    return figure
