@@ -26,7 +26,8 @@ launch_buttons:
 """
 CELL_ID, TAGS = "set-up", ["remove-cell"]
 SETUP = """\
-# For Colab alone: it fetches the package, and leaves Colab's own TensorFlow as it is. Elsewhere this cell does nothing.
+# For Colab alone: it fetches the package, and leaves Colab's own TensorFlow as it is.
+# Elsewhere this cell does nothing.
 import shutil
 import subprocess
 import sys
@@ -35,12 +36,15 @@ ADDRESS = "{address}"
 
 if "google.colab" in sys.modules:
     if ADDRESS:
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"git+{{ADDRESS}}"], check=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        subprocess.run([*pip, f"git+{{ADDRESS}}"], check=True)
     else:
-        print("This notebook does not know the address of its repository. Bring a copy of the repository here, and run")
-        print("!pip install --no-deps FOLDER, or set the address in a copy of yours: make address URL=...")
+        print("This notebook does not know the address of its repository. Bring a copy")
+        print("here, and run !pip install --no-deps FOLDER; or set the address in yours:")
+        print("make address URL=...")
     if not shutil.which("nvidia-smi"):
-        print("There is no GPU here: trainings take longer. To have one: Runtime > Change runtime type > T4 GPU.")"""
+        print("There is no GPU here: trainings take longer. To have one:")
+        print("Runtime > Change runtime type > T4 GPU.")"""
 
 
 def kept(config) -> str:
@@ -53,7 +57,9 @@ def checked(address) -> str:
     if address == "none":
         return ""
     if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+?/?", address):
-        raise ValueError(f"the address must be https://github.com/OWNER/NAME, which Colab opens; received {address!r}")
+        raise ValueError(
+            f"the address must be https://github.com/OWNER/NAME, which Colab opens; received {address!r}"
+        )
     return address.rstrip("/").removesuffix(".git")
 
 
@@ -83,7 +89,13 @@ if __name__ == "__main__":
         address = checked(sys.argv[1]) if len(sys.argv) > 1 else kept(config)
     except ValueError as error:
         sys.exit(f"address: {error}")
-    CONFIG.write_text(PLACE.sub(WITH_ADDRESS.format(address=address) if address else "", config))
+    CONFIG.write_text(
+        PLACE.sub(WITH_ADDRESS.format(address=address) if address else "", config)
+    )
     for path in sorted(BOOK.rglob("*.ipynb")):
         nbformat.write(with_setup(nbformat.read(path, as_version=4), address), path)
-    print(f"the address is {address}" if address else "there is no address: no buttons, and notebooks say what to do")
+    print(
+        f"the address is {address}"
+        if address
+        else "there is no address: no buttons, and notebooks say what to do"
+    )

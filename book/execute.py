@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
-
 from deformconv.study.provenance import hardware
+from nbclient import NotebookClient
 
 BOOK = Path(__file__).parent
 # Nobody is there to move a slider, so no widget is kept: see deformconv/course/figures/explore.py.
@@ -21,15 +20,23 @@ def execute(path):
     # Prints that arrive in several pieces are one output, wherever the pieces were cut.
     settings = {"timeout": 600, "record_timing": False, "coalesce_streams": True}
     start = time.perf_counter()
-    NotebookClient(notebook, resources={"metadata": {"path": path.parent}}, **settings).execute()
+    NotebookClient(
+        notebook, resources={"metadata": {"path": path.parent}}, **settings
+    ).execute()
     seconds = round(time.perf_counter() - start)
     # Only what a reader needs: the rest changes from one run to the next.
     for cell in notebook.cells:
         if "remove-stderr" in cell.metadata.get("tags", []):
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [
+                output for output in cell.outputs if output.get("name") != "stderr"
+            ]
     # How long it took, and where: no notebook shall keep a reader waiting (tests/book/test_notebooks.py says how long).
     run = {"seconds": seconds, "hardware": hardware()}
-    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}, "run": run}
+    notebook.metadata = {
+        "kernelspec": KERNEL,
+        "language_info": {"name": "python"},
+        "run": run,
+    }
     part = path.with_suffix(".part")
     nbformat.write(notebook, part)
     part.replace(path)

@@ -15,7 +15,6 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-
 from deformconv.bench import cases as bench_cases
 from deformconv.course import explorables, figures
 from deformconv.course.figures.study import LOOKS
@@ -56,13 +55,20 @@ def shrinking_digit() -> dict:
     images, labels = digits.x_test[:LOOKED_AT], digits.y_test[:LOOKED_AT]
     networks = {name: trained.load(name) for name in trained.NAMES}
     answers = {
-        name: np.stack([network.predict(scaling.zoomed_copy(images, zoom), verbose=0) for zoom in ZOOMS])
+        name: np.stack(
+            [
+                network.predict(scaling.zoomed_copy(images, zoom), verbose=0)
+                for zoom in ZOOMS
+            ]
+        )
         for name, network in networks.items()
     }
     right = {name: found.argmax(axis=-1) == labels for name, found in answers.items()}
     shown = []
     for index in chosen(labels, right["regular"], right["deformable"]):
-        shrunk = np.concatenate([scaling.zoomed_copy(images[index : index + 1], zoom) for zoom in ZOOMS])
+        shrunk = np.concatenate(
+            [scaling.zoomed_copy(images[index : index + 1], zoom) for zoom in ZOOMS]
+        )
         points = figures.trace_points(networks["deformable"], shrunk)
         shown.append(
             {
@@ -76,7 +82,10 @@ def shrinking_digit() -> dict:
     return {
         "zooms": ZOOMS.tolist(),
         "looked_at": LOOKED_AT,
-        "right": {name: [int(count) for count in found.sum(axis=1)] for name, found in right.items()},
+        "right": {
+            name: [int(count) for count in found.sum(axis=1)]
+            for name, found in right.items()
+        },
         "digits": shown,
     }
 
@@ -99,11 +108,17 @@ def stacked_layers() -> dict:
     """Two of these digits, large and small, and the offsets of the three deformable layers for each."""
     deformable = trained.load("deformable")
     shown = []
-    for digit in json.loads((explorables.FOLDER / "shrinking_digit.json").read_text())["digits"][:2]:
-        steps = np.frombuffer(base64.b64decode(digit["image"]["bytes"]), "uint8").reshape(1, 28, 28, 1)
+    for digit in json.loads((explorables.FOLDER / "shrinking_digit.json").read_text())[
+        "digits"
+    ][:2]:
+        steps = np.frombuffer(base64.b64decode(digit["image"]["bytes"]), "uint8").reshape(
+            1, 28, 28, 1
+        )
         for zoom in (1.0, 2.0):
             # To the grey levels that are kept, so that the offsets are those of the picture shown.
-            image = np.round(255 * scaling.zoomed_copy(steps / np.float32(255), zoom)) / np.float32(255)
+            image = np.round(
+                255 * scaling.zoomed_copy(steps / np.float32(255), zoom)
+            ) / np.float32(255)
             offsets = {
                 name: {"size": list(own.shape[1:3]), **packed(own[0])}
                 for name, own in offsets_of(deformable, image).items()
@@ -125,7 +140,9 @@ def accuracy_curves() -> dict:
     runs = results.read(BOOK / "results" / "scaled_mnist.json")
     curves = []
     for variant, (group, colour, marker, dashes) in LOOKS.items():
-        own = np.array([list(run["zoom"].values()) for run in runs if run["variant"] == variant])
+        own = np.array(
+            [list(run["zoom"].values()) for run in runs if run["variant"] == variant]
+        )
         if len(own):
             curves.append(
                 {
@@ -136,7 +153,9 @@ def accuracy_curves() -> dict:
                     "dashes": dashes,
                     "seeds": len(own),
                     "mean": (100 * own.mean(axis=0)).round(2).tolist(),
-                    "deviation": (100 * own.std(axis=0, ddof=1)).round(2).tolist() if len(own) > 1 else None,
+                    "deviation": (100 * own.std(axis=0, ddof=1)).round(2).tolist()
+                    if len(own) > 1
+                    else None,
                 }
             )
     return {
@@ -149,26 +168,48 @@ def accuracy_curves() -> dict:
 
 def speed_and_size() -> dict:
     """Milliseconds of each contender, case and direction; cases that differ in one size form a family."""
-    reports = [json.loads((MEASURED / f"cpu-2-cores{name}.json").read_text()) for name in ("", "-sizes")]
+    reports = [
+        json.loads((MEASURED / f"cpu-2-cores{name}.json").read_text())
+        for name in ("", "-sizes")
+    ]
     sizes = {one.name: one for one in itertools.chain(*bench_cases.SETS.values())}
     cases = {}
     for one in (one for report in reports for one in report["results"] if "median" in one):
         kind, _, value = one["case"].partition(" ")
-        family = {"family": kind, "value": int(value)} if kind in ("batch", "size", "channels") else {}
+        family = (
+            {"family": kind, "value": int(value)}
+            if kind in ("batch", "size", "channels")
+            else {}
+        )
         case = cases.setdefault(
             one["case"],
-            {"name": one["case"], "of": _described(sizes[one["case"]]), **family, "forward": {}, "backward": {}},
+            {
+                "name": one["case"],
+                "of": _described(sizes[one["case"]]),
+                **family,
+                "forward": {},
+                "backward": {},
+            },
         )
-        case[one["direction"]][CONTENDERS.get(one["contender"], one["contender"])] = one["median"]
+        case[one["direction"]][CONTENDERS.get(one["contender"], one["contender"])] = one[
+            "median"
+        ]
     return {"hardware": reports[0]["hardware"], "cases": list(cases.values())}
 
 
 def _described(case) -> str:
-    images = f"{case.batch} image{'s' if case.batch > 1 else ''} of {case.height} x {case.width}"
+    images = (
+        f"{case.batch} image{'s' if case.batch > 1 else ''} of {case.height} x {case.width}"
+    )
     return f"{images}, {case.channels} channels to {case.filters}"
 
 
-MADE = (shrinking_digit, stacked_layers, accuracy_curves, speed_and_size)  # the second takes its digits from the first
+MADE = (
+    shrinking_digit,
+    stacked_layers,
+    accuracy_curves,
+    speed_and_size,
+)  # the second takes its digits from the first
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import sync_playwright
-
 from deformconv.course import explorables
+from playwright.sync_api import sync_playwright
 
 PAGE = "<!doctype html><html lang='en'><meta charset='utf-8'><title>{name}</title><main>{figure}</main>"
 DRAWN = re.compile(r'(<(svg|p|tbody)\b[^>]*\bclass="[^"]*"[^>]*>).*?(</\2>)', re.DOTALL)
@@ -22,7 +21,11 @@ DRAWN = re.compile(r'(<(svg|p|tbody)\b[^>]*\bclass="[^"]*"[^>]*>).*?(</\2>)', re
 @contextmanager
 def browser():
     """Chromium, headless, as the machine has it."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    path = (
+        os.environ.get("CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("google-chrome")
+    )
     if not path:
         raise FileNotFoundError("no Chromium was found; say where it is in $CHROMIUM")
     with sync_playwright() as playwright:
@@ -35,14 +38,22 @@ def drawn(page, name) -> str:
     """The figure's own markup with what its script draws at first."""
     page.set_content(PAGE.format(name=name, figure=explorables.html(name)))
     elements = page.locator("figure :is(svg, p, tbody)[class]")
-    inside = iter(elements.evaluate_all("elements => elements.map((element) => element.innerHTML)"))
-    return DRAWN.sub(lambda match: match[1] + next(inside) + match[3], explorables.source(name)[0])
+    inside = iter(
+        elements.evaluate_all("elements => elements.map((element) => element.innerHTML)")
+    )
+    return DRAWN.sub(
+        lambda match: match[1] + next(inside) + match[3], explorables.source(name)[0]
+    )
 
 
 def shown(notebook):
     """The cells of a notebook that show a figure, each with the figure's name."""
     for cell in notebook.cells:
-        called = re.search(r'explorables\.show\("(\w+)"\)', cell.source) if cell.cell_type == "code" else None
+        called = (
+            re.search(r'explorables\.show\("(\w+)"\)', cell.source)
+            if cell.cell_type == "code"
+            else None
+        )
         if called:
             yield cell, called[1]
 

@@ -14,12 +14,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
-from filelock import FileLock
-
 from deformconv.study import datasets, experiment, models, training
 from deformconv.study.files import write_atomically
 from deformconv.study.provenance import hardware, versions
 from deformconv.study.scaling import Scaling, scaled_copy
+from filelock import FileLock
 
 FILE = Path(__file__).parent / "results" / "explorations.json"
 
@@ -39,7 +38,9 @@ def main():
             modulated=options.modulated,
         )
     )
-    models.train_only_offsets(models.transplant(study.model("regular", options.seed), model))
+    models.train_only_offsets(
+        models.transplant(study.model("regular", options.seed), model)
+    )
     told = training.fit(
         model,
         x,
@@ -55,7 +56,9 @@ def main():
         **{name: value for name, value in vars(options).items() if name != "folder"},
         "trained_parameters": models.count_trained(model),
         "validation_regular": training.accuracy(model, x_val, y_val),
-        "validation_scaled": training.accuracy(model, scaled_copy(x_val, experiment.VALIDATION_SEED), y_val),
+        "validation_scaled": training.accuracy(
+            model, scaled_copy(x_val, experiment.VALIDATION_SEED), y_val
+        ),
         "seconds": round(told["seconds"]),
         "hardware": hardware(),
         "versions": versions(),
@@ -69,7 +72,12 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--layers", nargs="+", default=list(models.DEFORMED), choices=list(models.CONVOLUTIONS))
+    parser.add_argument(
+        "--layers",
+        nargs="+",
+        default=list(models.DEFORMED),
+        choices=list(models.CONVOLUTIONS),
+    )
     parser.add_argument("--groups", type=int, default=1, help="offset groups")
     parser.add_argument("--modulated", action="store_true", help="a mask too")
     parser.add_argument("--steps", type=int, default=900)
@@ -78,7 +86,10 @@ def parse():
     parser.add_argument("--unscaled", type=float, default=0.15, help="share of each batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--folder", type=Path, default=Path("results/mnist-standard"), help="of the study, for its regular classifier"
+        "--folder",
+        type=Path,
+        default=Path("results/mnist-standard"),
+        help="of the study, for its regular classifier",
     )
     return parser.parse_args()
 

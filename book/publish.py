@@ -47,7 +47,9 @@ def study() -> str:
 
 def made_by(runs) -> str:
     """The command that makes all these runs, be it in pieces, and the machines that they were made on."""
-    machines = " and ".join(dict.fromkeys(f"{run['hardware']} ({_versions(run)})" for run in runs))
+    machines = " and ".join(
+        dict.fromkeys(f"{run['hardware']} ({_versions(run)})" for run in runs)
+    )
     return f"Made by `{runs[0]['command']}` on {machines}."
 
 
@@ -68,14 +70,23 @@ SPEEDS = {
 def speed() -> str:
     """What the layer costs on a CPU, from the committed benchmarks, as Markdown."""
     main, training, memory = (
-        json.loads((MEASURED / f"cpu-2-cores{name}.json").read_text()) for name in ("", "-training", "-memory")
+        json.loads((MEASURED / f"cpu-2-cores{name}.json").read_text())
+        for name in ("", "-training", "-memory")
     )
-    median = {(one["case"], one["contender"], one["direction"]): one["median"] for one in main["results"]}
+    median = {
+        (one["case"], one["contender"], one["direction"]): one["median"]
+        for one in main["results"]
+    }
     cases = list(dict.fromkeys(one["case"] for one in main["results"]))
     lines = ["| times Conv2D | " + " | ".join(cases) + " |", "|---|" + "---:|" * len(cases)]
     for label, (direction, contender) in SPEEDS.items():
-        ratios = (median[case, contender, direction] / median[case, "conv2d", direction] for case in cases)
-        lines.append(f"| {label} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+        ratios = (
+            median[case, contender, direction] / median[case, "conv2d", direction]
+            for case in cases
+        )
+        lines.append(
+            f"| {label} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |"
+        )
     plain, deformable = (one["median"] for one in training["results"])
     return "\n".join(
         [
@@ -94,21 +105,32 @@ def variants() -> str:
     done = {run["variant"] for run in results.read(RESULTS / "scaled_mnist.json")}
     lines = [f"- `{name}`: {kind.description}" for name, kind in VARIANTS.items()]
     waiting = [f"`{name}`" for name in VARIANTS if name not in done]
-    return "\n".join([*lines, *(["", f"Not in the results yet: {', '.join(waiting)}."] if waiting else [])])
+    return "\n".join(
+        [
+            *lines,
+            *(["", f"Not in the results yet: {', '.join(waiting)}."] if waiting else []),
+        ]
+    )
 
 
 def accuracies() -> str:
     """All accuracies of the committed results, as Markdown: a table, and what each is measured on."""
     runs = results.read(RESULTS / "scaled_mnist.json")
-    measured = {name: said for name, said in results.ACCURACIES.items() if name in runs[0]}
-    legend = (f"- {name.replace('_', ', ')}: {said}" for name, said in measured.items())
-    return "\n".join([results.table(runs, tuple(measured)), "", *legend])
+    measured = [name for name in results.ACCURACIES if name in runs[0]]
+    return f"{results.table(runs, tuple(measured))}\n\n{legend(measured)}"
 
 
 def in_progress() -> str:
     """The runs of the larger study that are there so far, as Markdown."""
     runs = results.read(RESULTS / "scaled_mnist_in_progress.json")
-    return f"{results.table(runs, tuple(results.ACCURACIES))}\n\n{made_by(runs)} Not finished."
+    table = results.table(runs, tuple(results.ACCURACIES))
+    return f"{table}\n\n{made_by(runs)} Not finished.\n\n{legend(results.ACCURACIES)}"
+
+
+def legend(names) -> str:
+    """What each of these accuracies is measured on, as a Markdown list."""
+    said = results.ACCURACIES
+    return "\n".join(f"- {name.replace('_', ', ')}: {said[name]}" for name in names)
 
 
 def explorations() -> str:
@@ -160,19 +182,25 @@ def runs_table(runs) -> str:
     return "\n".join(lines)
 
 
-EXERCISE = re.compile(r"\*\*(P?\d+\.\d+) ([^*]+)\*\* \(([^,)]+), (easy|medium|hard)(; no check)?\)\.")
+EXERCISE = re.compile(
+    r"\*\*(P?\d+\.\d+) ([^*]+)\*\* \(([^,)]+), (easy|medium|hard)(; no check)?\)\."
+)
 
 
 def exercises() -> str:
-    """Every exercise of the chapters, every task of the projects on a line; a star marks those without a check."""
-    lines = ["| | exercise | difficulty | time | chapter or project |", "|---|---|---|---|---|"]
+    """A Markdown table for each chapter and project; a star marks exercises without a check."""
+    parts = []
     for path in [*sorted(BOOK.glob("[0-9]*.ipynb")), *sorted(BOOK.glob("project_*.ipynb"))]:
-        cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"]
-        chapter = _text(cells[0]).split("\n")[0].removeprefix("# ")
-        for number, title, time, difficulty, unchecked in EXERCISE.findall("\n".join(map(_text, cells))):
-            star = "*" * bool(unchecked)
-            lines.append(f"| {number}{star} | {title} | {difficulty} | {time} | {{doc}}`{chapter} <{path.stem}>` |")
-    return "\n".join(lines)
+        cells = json.loads(path.read_text())["cells"]
+        texts = [_text(cell) for cell in cells if cell["cell_type"] == "markdown"]
+        title = texts[0].split("\n")[0].removeprefix("# ")
+        lines = ["| | exercise | difficulty | time |", "|---|---|---|---|"]
+        for number, name, time, difficulty, unchecked in EXERCISE.findall("\n".join(texts)):
+            lines.append(
+                f"| {number}{'*' * bool(unchecked)} | {name} | {difficulty} | {time} |"
+            )
+        parts.append(f"**{{doc}}`{title} <{path.stem}>`**\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def _text(cell):
@@ -198,9 +226,13 @@ PAGES = {
 def with_blocks(text, blocks) -> str:
     """A page with its measured parts written anew."""
     for name, block in blocks.items():
-        parts = re.split(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", text, flags=re.DOTALL)
+        parts = re.split(
+            rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", text, flags=re.DOTALL
+        )
         if len(parts) != 2:
-            raise ValueError(f"a page must hold <!-- {name} --> ... <!-- /{name} --> exactly once")
+            raise ValueError(
+                f"a page must hold <!-- {name} --> ... <!-- /{name} --> exactly once"
+            )
         text = f"{block()}\n".join(parts)
     return text
 
@@ -209,7 +241,11 @@ def take_from(folder):
     """Copies what a reproduce run has made to where the book and the package keep it."""
     for source, target in COPIED.items():
         shutil.copyfile(folder / source, RESULTS / target)
-    (run,) = (r for r in results.read(folder / "results.json") if (r["variant"], r["seed"]) == ("deformable", 0))
+    (run,) = (
+        r
+        for r in results.read(folder / "results.json")
+        if (r["variant"], r["seed"]) == ("deformable", 0)
+    )
     model = VARIANTS["deformable"].network()
     model.load_weights(folder / "weights" / "deformable-0.weights.h5")
     trained.save(model, run)

@@ -1,6 +1,7 @@
 """Formulas as MathML, made when the page is built: no script, no request to another host, read aloud as formulas."""
 
 import html
+import re
 
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -19,8 +20,27 @@ def _formula(node, display):
 def visit_math(self, node):
     formula = _formula(node, "inline")
     # A browser breaks no formula: one that may be wider than a phone scrolls by itself.
-    self.body.append(f'<span class="math">{formula}</span>' if len(node.astext()) > WIDE else formula)
+    if len(node.astext()) > WIDE:
+        formula = f'<span class="math">{formula}</span>'
+    # Nor shall a line begin with the comma after one.
+    elif "after" in node:
+        formula = f'<span class="with-comma">{formula}{node["after"]}</span>'
+    self.body.append(formula)
     raise nodes.SkipNode
+
+
+def take_commas(app, doctree, docname):
+    """Gives each short formula the punctuation that follows it."""
+    if app.builder.format != "html":
+        return
+    for formula in list(doctree.findall(nodes.math)):
+        place = formula.parent.index(formula) + 1
+        following = formula.parent[place] if place < len(formula.parent) else None
+        if not isinstance(following, nodes.Text) or len(formula.astext()) > WIDE:
+            continue
+        if mark := re.match(r"[,.;:!?)]+", following):
+            formula["after"] = mark[0]
+            formula.parent[place] = nodes.Text(following[mark.end() :])
 
 
 def visit_displaymath(self, node):
@@ -30,4 +50,5 @@ def visit_displaymath(self, node):
 
 def setup(app):
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_displaymath, None))
+    app.connect("doctree-resolved", take_commas)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -119,7 +119,8 @@ def table(runs, measures=("regular", "scaled")) -> str:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(cells):
-        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+        numbers = zip(cells[1:], widths[1:], strict=True)
+        return f"| {' | '.join([cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in numbers)])} |"
 
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    rule = f"|{'-' * (widths[0] + 2)}|{'|'.join('-' * (width + 1) + ':' for width in widths[1:])}|"
     return "\n".join([line(header), rule, *map(line, rows)])

@@ -64,6 +64,13 @@ def test_a_reader_waits_no_longer_than_a_minute_and_a_half(notebook):
     assert notebook.metadata["run"]["seconds"] <= 90
 
 
+def test_code_is_as_wide_as_a_page(notebook):
+    """What is longer must be scrolled for. Cells that are folded away are left out."""
+    for cell in code_cells(notebook):
+        if not {"hide-input", "remove-input"} & set(cell.metadata.get("tags", [])):
+            assert max(map(len, cell.source.split("\n"))) <= 92, cell.source
+
+
 def test_no_output_is_an_error_or_a_widget(notebook):
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]

@@ -54,7 +54,7 @@ def test_a_stub_is_met_with_one_fixed_line(number, capsys):
         raise NotImplementedError
 
     assert not EXERCISES[number].check(stub)
-    line = f"Exercise {number}: not solved yet. Replace the line that raises, and run the cell again.\n"
+    line = f"Exercise {number}: not solved yet.\nReplace the line that raises, and run the cell again.\n"
     assert capsys.readouterr().out == line
 
 

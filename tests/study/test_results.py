@@ -135,10 +135,10 @@ def test_a_summary_has_means_and_sample_deviations_in_per_cent(make_run):
     assert summary["regular"]["trained_parameters"] == 242_250
     assert summary["regular"]["scaled"] == (12.5, pytest.approx(np.nan, nan_ok=True))
     assert results.table(runs).splitlines() == [
-        "| variant        | trained weights | regular %    | scaled %      | seeds |",
-        "|----------------|-----------------|--------------|---------------|-------|",
-        "| regular        | 242,250         | 75.00        | 12.50         | 1     |",
-        "| batchnorm-only | 704             | 97.00 ± 1.00 | 50.00 ± 10.00 | 3     |",
+        "| variant        | trained weights |    regular % |      scaled % | seeds |",
+        "|----------------|----------------:|-------------:|--------------:|------:|",
+        "| regular        |         242,250 |        75.00 |         12.50 |     1 |",
+        "| batchnorm-only |             704 | 97.00 ± 1.00 | 50.00 ± 10.00 |     3 |",
     ]
 
 

@@ -22,7 +22,7 @@ def check(name, function, truth, cases, mistakes=(), draw=None) -> bool:
         try:
             got = function(*arguments)
         except NotImplementedError:
-            print(f"Exercise {name}: not solved yet. Replace the line that raises, and run the cell again.")
+            print(f"Exercise {name}: not solved yet.\nReplace the line that raises, and run the cell again.")
             return False
         except Exception as error:  # whatever the reader's code raises is the reader's news, not a crash
             print(f"Exercise {name}: your function raised {type(error).__name__}: {error}")

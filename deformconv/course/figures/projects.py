@@ -19,9 +19,10 @@ def label_maps(rows, kinds):
 
     `kinds` are the names of the classes from 1 on; 0 is the background.
     """
-    number = len(next(iter(rows.values())))
+    number, height, width = np.shape(next(iter(rows.values())))
+    tall = 0.5 + 8.2 / number * height / width * len(rows)
     with style():
-        fig, axes = plt.subplots(len(rows), number, figsize=(8.4, 0.35 + 2.05 * len(rows)), squeeze=False)
+        fig, axes = plt.subplots(len(rows), number, figsize=(8.4, tall), squeeze=False)
         for row, (name, images) in zip(axes, rows.items(), strict=True):
             for ax, image in zip(row, images, strict=True):
                 whole = np.issubdtype(np.asarray(image).dtype, np.integer)
@@ -48,7 +49,15 @@ def taps_on_shapes(panels):
             ax.plot(rest[:, 1], rest[:, 0], "o", ms=4, mfc=BLACK, mec="white", mew=0.8)
             ax.plot(places[:, 1], places[:, 0], "o", ms=6.5, color=ORANGE, mec=BLACK)
         looks = {
-            "at rest": {"color": BLACK, "marker": "o", "ms": 4, "mec": GRAY, "lw": 0},
+            "at rest": {
+                "color": BLACK,
+                "marker": "o",
+                "ms": 4,
+                "mec": "white",
+                "mew": 0.8,
+                "lw": 0,
+                "path_effects": _RIM,
+            },
             "where the tap looks": {"color": ORANGE, "marker": "o", "ms": 6.5, "mec": BLACK, "lw": 1.2},
         }
         handles = [plt.Line2D([], [], **look) for look in looks.values()]
@@ -61,9 +70,11 @@ def bins_on_lines(panels, bins=(4, 9)):
 
     Offsets `(*bins, 2)` are fractions of the box. Where they are None, whole pictures and boxes alone are drawn.
     """
-    rows = 1 if panels[0][2] is None else 2
+    whole = panels[0][2] is None
+    rows, (height, width) = (1, panels[0][0].shape) if whole else (2, (36, 54))
+    tall = 0.1 + 8.2 / len(panels) * height / width * rows
     with style():
-        fig, axes = plt.subplots(rows, len(panels), figsize=(8.4, 0.4 + 2.05 * rows), squeeze=False)
+        fig, axes = plt.subplots(rows, len(panels), figsize=(8.4, tall), squeeze=False)
         for number, row in enumerate(axes):
             for ax, (picture, box, offsets) in zip(row, panels, strict=True):
                 show_image(ax, np.asarray(picture))
