@@ -127,6 +127,16 @@ def in_progress() -> str:
     return f"{table}\n\n{made_by(runs)} Not finished.\n\n{legend(results.ACCURACIES)}"
 
 
+def longer() -> str:
+    """The longer trainings of the variant that does best, as Markdown: a table, the runs, how they were made."""
+    runs = results.read(RESULTS / "scaled_mnist_full.json")
+    table, run = results.table(runs, tuple(results.ACCURACIES)), runs[0]
+    return (
+        f"{table}\n\n{run['regular_steps']} steps of {run['batch_size']} for the regular classifier, then "
+        f"{run['finetune_steps']}. {made_by(runs)}\n\n{runs_table(runs)}"
+    )
+
+
 def legend(names) -> str:
     """What each of these accuracies is measured on, as a Markdown list."""
     said = results.ACCURACIES
