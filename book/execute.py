@@ -5,6 +5,9 @@ import sys
 import time
 from pathlib import Path
 
+# Else TensorFlow sets it, here and for the notebooks: they would tell that there is no GPU.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import nbformat
 from deformconv.study.provenance import hardware
 from nbclient import NotebookClient

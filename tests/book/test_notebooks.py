@@ -73,7 +73,7 @@ def test_code_is_as_wide_as_a_page(notebook):
 
 def test_no_output_is_an_error_or_a_widget(notebook):
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     assert not [mime for output in outputs for mime in output.get("data", {}) if "widget" in mime]
     assert "widgets" not in notebook.metadata
 
