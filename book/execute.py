@@ -9,8 +9,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import nbformat
-from deformconv.study.provenance import hardware
 from nbclient import NotebookClient
+
+from deformconv.study.provenance import hardware
 
 BOOK = Path(__file__).parent
 # Nobody is there to move a slider, so no widget is kept: see deformconv/course/figures/explore.py.

@@ -15,6 +15,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+
 from deformconv.bench import cases as bench_cases
 from deformconv.course import explorables, figures
 from deformconv.course.figures.study import LOOKS

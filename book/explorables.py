@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from deformconv.course import explorables
 from playwright.sync_api import sync_playwright
+
+from deformconv.course import explorables
 
 PAGE = "<!doctype html><html lang='en'><meta charset='utf-8'><title>{name}</title><main>{figure}</main>"
 DRAWN = re.compile(r'(<(svg|p|tbody)\b[^>]*\bclass="[^"]*"[^>]*>).*?(</\2>)', re.DOTALL)

@@ -14,11 +14,12 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+from filelock import FileLock
+
 from deformconv.study import datasets, experiment, models, training
 from deformconv.study.files import write_atomically
 from deformconv.study.provenance import hardware, versions
 from deformconv.study.scaling import Scaling, scaled_copy
-from filelock import FileLock
 
 FILE = Path(__file__).parent / "results" / "explorations.json"
 
