@@ -202,7 +202,7 @@ def test_mnist_scale_runs_every_variant_in_every_realisation(capsys, monkeypatch
     assert ran == [(0, "regular"), (0, "modulated"), (1, "regular"), (1, "modulated")]
     said = capsys.readouterr().out
     assert "modulated, realisation 1: test error 1.25%" in said
-    assert "| modulated | 704             | 1.25 ± 0.00 | 2     |" in said
+    assert "| modulated |             704 | 1.25 ± 0.00 |     2 |" in said
 
 
 def test_reproduce_runs_every_variant_with_every_seed(capsys, monkeypatch, make_run):
