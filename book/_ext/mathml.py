@@ -7,6 +7,8 @@ from docutils import nodes
 from latex2mathml.converter import convert
 
 WIDE = 40  # characters of LaTeX
+# A prime, made smaller as an exponent is, can hardly be seen where a machine has no font for formulas.
+PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
 
 
 def _formula(node, display):
@@ -14,6 +16,9 @@ def _formula(node, display):
     formula = convert(latex, display=display)
     if ">\\" in formula:  # the converter passes on what it does not know
         raise ValueError(f"no MathML for a command in the formula {latex}")
+    formula = PRIMED.sub(
+        r'<mrow>\1<mo lspace="0" rspace="0">&#x02032;</mo></mrow>', formula
+    )
     return formula.replace("<math ", f'<math alttext="{html.escape(latex)}" ', 1)
 
 
