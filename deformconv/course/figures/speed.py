@@ -80,7 +80,9 @@ def growth_to_the_end(results):
             ax.set_xticks(values, [str(value) for value in values], fontsize=8)
             ax.xaxis.set_minor_locator(NullLocator())
             ax.yaxis.set_major_formatter("{x:g}")
-            ax.yaxis.set_minor_formatter(NullFormatter())
+            low, high = ax.get_ylim()
+            # Less than a power of ten may hold no tick of the large ones.
+            ax.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else NullFormatter())
         axes[0].set_ylabel("milliseconds an image")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
