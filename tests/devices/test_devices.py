@@ -176,11 +176,20 @@ def own_model(tmp_path):
 
 @pytest.mark.skipif(ENGINE == "torch", reason="PyTorch trains on one device here")
 def test_the_command_trains_a_model_of_ones_own_on_several_devices(own_model, tmp_path):
+    """Three of them: a batch that three cannot share is refused."""
     options, before = own_model
-    command = [sys.executable, "-c", VIRTUAL + "from deformconv.cli import main; main(sys.argv[2:])", "3", *options]
-    process = subprocess.run(
-        [*command, "--devices", "all"], cwd=tmp_path, env=environment(virtual=3), capture_output=True, text=True
-    )
+    command = [
+        sys.executable,
+        "-c",
+        VIRTUAL + "from deformconv.cli import main; sys.exit(main(sys.argv[2:]))",
+        "3",
+        *options,
+    ]
+    command += ["--devices", "all"]
+    how = {"cwd": tmp_path, "env": environment(virtual=3), "capture_output": True, "text": True}
+    refused = subprocess.run([*command, "--batch-size", "7"], **how)
+    assert refused.returncode != 0 and "Each of the 3 devices" in refused.stdout + refused.stderr
+    process = subprocess.run(command, **how)
     assert process.returncode == 0, process.stderr
     after = keras.saving.load_model(tmp_path / "made/model.keras").get_weights()
     assert abs(before[1] - after[1]).max() > 0
