@@ -47,7 +47,7 @@ def test_committed_results_reach_the_stated_goal():
 def test_offsets_alone_reach_the_higher_goal():
     runs = results.read(ROOT / "book/results/scaled_mnist_full.json")
     reached = [run for run in runs if run["variant"] == "deformable-groups"]
-    assert len({run["seed"] for run in reached}) == len(reached) >= 4
+    assert len({run["seed"] for run in reached}) == len(reached) >= 5
     assert sum(run["scaled"] for run in reached) / len(reached) >= 0.985
     assert sum(run["regular"] for run in reached) / len(reached) >= 0.988
 
