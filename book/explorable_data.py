@@ -18,6 +18,7 @@ import numpy as np
 
 from deformconv.bench import cases as bench_cases
 from deformconv.course import explorables, figures
+from deformconv.course.figures.speed import NAMES
 from deformconv.course.figures.study import LOOKS
 from deformconv.study import datasets, results, scaling, trained
 from deformconv.study.diagnostics import offsets_of
@@ -28,18 +29,6 @@ MEASURED = BOOK.parent / "benchmarks" / "results"
 ZOOMS = np.linspace(1, 2.75, 15)
 LAST_SEEN = 2.5  # the largest zoom of fine-tuning
 LOOKED_AT = 1000  # test digits
-
-CONTENDERS = {
-    "tensorflow": "deformconv",
-    "tensorflow, stock": "deformconv (stock ops)",
-    "tensorflow, XLA": "deformconv (XLA)",
-    "jax": "deformconv (JAX)",
-    "torch": "deformconv (PyTorch)",
-    "openvino": "OpenVINO",
-    "onnxruntime": "onnxruntime",
-    "ncnn": "ncnn",
-    "paddlepaddle": "PaddlePaddle",
-}
 
 
 def packed(values, low=None, high=None) -> dict:
@@ -192,7 +181,7 @@ def speed_and_size() -> dict:
                 "backward": {},
             },
         )
-        case[one["direction"]][CONTENDERS.get(one["contender"], one["contender"])] = one[
+        case[one["direction"]][NAMES.get(one["contender"], one["contender"])] = one[
             "median"
         ]
     return {"hardware": reports[0]["hardware"], "cases": list(cases.values())}

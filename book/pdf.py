@@ -30,6 +30,12 @@ CITATIONS = """() => {
         link.setAttribute("href", `#${own}`);
     }
 }"""
+# On a page a wide figure leads to itself; and some links lead to this page by the name that Sphinx had for it.
+OWN = """() => {
+    for (const link of document.querySelectorAll("a.wide")) link.replaceWith(...link.childNodes);
+    for (const link of document.querySelectorAll('a[href^="book/index.html#"]'))
+        link.setAttribute("href", link.hash);
+}"""
 LEFT = """() => {
     const leads = ({ pathname, hash }) =>
         pathname === location.pathname && (!hash || document.getElementById(decodeURIComponent(hash.slice(1))));
@@ -52,6 +58,7 @@ def print_book(html, pdf):
         page.goto(html.resolve().as_uri(), wait_until="load")
         page.evaluate(COVER, [config["title"], config["author"], rights])
         page.evaluate(CITATIONS)
+        page.evaluate(OWN)
         if left := page.evaluate(LEFT):
             raise ValueError(f"these links lead out of the book: {', '.join(left)}")
         page.pdf(

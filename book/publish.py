@@ -37,10 +37,10 @@ def study() -> str:
         [
             results.table(runs),
             "",
-            f"Test accuracy on {run['dataset']}, mean ± standard deviation over {seeds} seeds; "
+            f"Test accuracy on {run['dataset'].upper()}, mean ± standard deviation over {seeds} seeds; "
             f"{run['regular_steps']} steps of {run['batch_size']} for the regular classifier, then "
-            f"{run['finetune_steps']} for each fine-tune, {run['unscaled_share']:.0%} of each batch left at its size. "
-            f"{made_by(runs)}",
+            f"{run['finetune_steps']} for each fine-tune, {100 * run['unscaled_share']:.0f} % of each batch left "
+            f"at its size. {made_by(runs)}",
         ]
     )
 
@@ -108,7 +108,7 @@ def variants() -> str:
     return "\n".join(
         [
             *lines,
-            *(["", f"Not in the results yet: {', '.join(waiting)}."] if waiting else []),
+            *(["", f"Not in the first study: {', '.join(waiting)}."] if waiting else []),
         ]
     )
 
@@ -145,7 +145,7 @@ def best() -> str:
         "{:.2f} ± {:.2f} %".format(*reached[name]) for name in ("regular", "scaled")
     )
     return (
-        "With offsets in all four convolutions, sixteen groups of channels that look each elsewhere, and twice the "
+        "With offsets in all four convolutions, sixteen groups of channels that each look elsewhere, and twice the "
         f"images, offsets alone reach **{regular}** of regular and **{scaled}** of scaled digits "
         f"({reached['seeds']} seeds)."
     )
@@ -217,13 +217,12 @@ def exercises() -> str:
     for path in [*sorted(BOOK.glob("[0-9]*.ipynb")), *sorted(BOOK.glob("project_*.ipynb"))]:
         cells = json.loads(path.read_text())["cells"]
         texts = [_text(cell) for cell in cells if cell["cell_type"] == "markdown"]
-        title = texts[0].split("\n")[0].removeprefix("# ")
         lines = ["| | exercise | difficulty | time |", "|---|---|---|---|"]
         for number, name, time, difficulty, unchecked in EXERCISE.findall("\n".join(texts)):
             lines.append(
                 f"| {number}{'*' * bool(unchecked)} | {name} | {difficulty} | {time} |"
             )
-        parts.append(f"**{{doc}}`{title} <{path.stem}>`**\n\n" + "\n".join(lines))
+        parts.append(f"**{{doc}}`{path.stem}`**\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 

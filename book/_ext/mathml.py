@@ -9,6 +9,8 @@ from latex2mathml.converter import convert
 WIDE = 40  # characters of LaTeX
 # A prime, made smaller as an exponent is, can hardly be seen where a machine has no font for formulas.
 PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
+# A bar is taken for an operator, with a gap on each side, and not for an edge of an absolute value.
+BAR = re.compile(r"<mo[^>]*>&#x0007C;</mo>")
 
 
 def _formula(node, display):
@@ -19,6 +21,7 @@ def _formula(node, display):
     formula = PRIMED.sub(
         r'<mrow>\1<mo lspace="0" rspace="0">&#x02032;</mo></mrow>', formula
     )
+    formula = BAR.sub('<mo stretchy="false" lspace="0" rspace="0">&#x0007C;</mo>', formula)
     return formula.replace("<math ", f'<math alttext="{html.escape(latex)}" ', 1)
 
 

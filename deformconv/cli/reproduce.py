@@ -113,7 +113,7 @@ def draw(study, folder):
     from deformconv.course import figures
     from deformconv.study import models
 
-    figures.accuracy_against_zoom(study.results.runs).savefig(folder / "accuracy_against_zoom.png", dpi=150)
+    figures.accuracy_against_zoom(study.results.runs).savefig(folder / "accuracy_against_zoom.png", dpi=200)
     if study.results.find("deformable", 0):
         learned = study.model("deformable", 0)
         rigid = models.transplant(study.model("regular", 0), models.digit_classifier(models.deformable))

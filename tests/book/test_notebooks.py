@@ -1,7 +1,9 @@
 """What every chapter and every project must have, read off the committed notebooks without running them."""
 
+import base64
 import re
 import runpy
+import struct
 from pathlib import Path
 
 import nbformat
@@ -44,7 +46,8 @@ def own_number(request):
 
 
 def test_a_notebook_opens_and_closes_as_its_kind_does(notebook, request):
-    assert notebook.cells[0].source.startswith("# ")
+    number = own_number(request).replace("P", "Project ")
+    assert notebook.cells[0].source.startswith(f"# {number}. ")
     opening = notebook.cells[0].source
     assert all(phrase in opening for phrase in ("What you will learn", "What you need", "How long it takes"))
     text = markdown(notebook)
@@ -62,6 +65,20 @@ def test_a_reader_waits_no_longer_than_a_minute_and_a_half(notebook):
     """As measured when its outputs were made: a clock here would measure how busy this machine is."""
     assert notebook.metadata["run"]["hardware"].endswith("2 cores")
     assert notebook.metadata["run"]["seconds"] <= 90
+
+
+def test_figures_have_two_dots_a_pixel(notebook):
+    """As `make notebooks` draws them, for the screens that show so many."""
+    for output in (output for cell in code_cells(notebook) for output in cell.outputs):
+        if "image/png" in output.get("data", {}):
+            width, height = struct.unpack(">II", base64.b64decode(output.data["image/png"])[16:24])
+            shown = output.metadata["image/png"]
+            assert (width // 2, height // 2) == (shown["width"], shown["height"])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_no_burden_for_the_repository(path):
+    assert path.stat().st_size < 2_500_000
 
 
 def test_code_is_as_wide_as_a_page(notebook):

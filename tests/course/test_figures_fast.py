@@ -91,6 +91,17 @@ def test_growth_draws_each_contender_in_each_panel_by_numbers_not_by_names():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["conv2d", "ours"]
 
 
+def test_growth_draws_more_contenders_than_there_are_colours():
+    names = ["conv2d", "tensorflow", *(f"number {n}" for n in range(9))]
+    results = [
+        {"case": f"{what} {value}", "direction": "forward", "contender": name, "median": 1.0 + n}
+        for what in ("batch", "size", "channels")
+        for value in (4, 16)
+        for n, name in enumerate(names)
+    ]
+    assert [len(ax.lines) for ax in figures.growth(results).axes] == 3 * [len(names)]
+
+
 def test_growth_to_the_end_draws_the_time_of_an_image_and_says_what_ended_it():
     results = []
     for grows in ("batch", "size", "channels"):

@@ -61,7 +61,7 @@ def test_axe_finds_no_serious_fault(page, unpacked, path, scheme):
 
 
 @every_page
-def test_it_is_no_wider_than_the_screen(page, unpacked, path):
+def test_it_is_no_wider_than_the_screen_and_its_pictures_keep_their_shape(page, unpacked, path):
     page.goto((unpacked / path).as_uri())
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 900})
@@ -74,6 +74,12 @@ def test_it_is_no_wider_than_the_screen(page, unpacked, path):
             width,
         )
         assert not too_wide, width
+        distorted = page.evaluate(
+            """() => [...document.images].filter((one) => one.naturalWidth && one.clientHeight > 20
+                && Math.abs(one.clientWidth / one.clientHeight / (one.naturalWidth / one.naturalHeight) - 1) > 0.03
+            ).map((one) => [one.alt.slice(0, 40), one.clientWidth, one.clientHeight])"""
+        )
+        assert not distorted, width
 
 
 @every_page

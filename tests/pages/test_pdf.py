@@ -1,13 +1,17 @@
 """The book on paper."""
 
 import runpy
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+FIGURE = "<a class=wide href=figure.webp>a figure</a> <a href='book/index.html#id1'>Dai</a>"
 CITED = "<p><span class=bibtex-citation id=id1>[<a href='book/page.html#id1'>Dai</a>]</span> <a href=#two>two</a>"
-PAGE = f"<title>A book</title><h1>One</h1>{CITED}<h2 id=two>Two</h2><div class=citation id=id1>Dai, 2017</div>"
+PAGE = f"<title>A book</title><h1>One</h1>{FIGURE}{CITED}<h2 id=two>Two</h2><div class=citation id=id1>Dai, 2017</div>"
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def test_a_page_is_printed_whole_with_an_outline_and_nothing_is_left_beside(prin
     content = (tmp_path / "made" / "book.pdf").read_bytes()
     assert content.startswith(b"%PDF") and content.rstrip().endswith(b"%%EOF")
     assert b"/Outlines" in content and b"/StructTreeRoot" in content
-    assert b"/URI" not in content  # both links lead to places in the book
+    assert b"/URI" not in content  # all links lead to places in the book
 
 
 @pytest.mark.parametrize("href", ["other.html", "#three"])
@@ -35,3 +39,12 @@ def test_a_link_that_leads_out_of_the_book_is_refused(print_book, tmp_path, href
     with pytest.raises(ValueError, match=f"lead out of the book: {href}"):
         print_book(tmp_path / "page.html", tmp_path / "book.pdf")
     assert not (tmp_path / "book.pdf").exists()
+
+
+def test_the_whole_book_is_printed(print_book, tmp_path):
+    """As `make pdf` does it."""
+    build = [Path(sys.executable).with_name("jupyter-book"), "build", "--quiet", "--builder", "singlehtml", "."]
+    subprocess.run(build, cwd=ROOT, check=True)
+    pages = ROOT / "_build/singlehtml"
+    print_book(shutil.copy(pages / "book/index.html", pages / "print.html"), tmp_path / "book.pdf")
+    assert 1_000_000 < (tmp_path / "book.pdf").stat().st_size < 60_000_000

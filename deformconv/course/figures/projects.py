@@ -71,7 +71,7 @@ def bins_on_lines(panels, bins=(4, 9)):
     Offsets `(*bins, 2)` are fractions of the box. Where they are None, whole pictures and boxes alone are drawn.
     """
     whole = panels[0][2] is None
-    rows, (height, width) = (1, panels[0][0].shape) if whole else (2, (36, 54))
+    rows, (height, width) = (1, panels[0][0].shape) if whole else (2, (40, 64))
     tall = 0.1 + 8.2 / len(panels) * height / width * rows
     with style():
         fig, axes = plt.subplots(rows, len(panels), figsize=(8.4, tall), squeeze=False)
@@ -90,7 +90,7 @@ def bins_on_lines(panels, bins=(4, 9)):
                 height, width = picture.shape
                 ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
                 if offsets is not None:  # from nearer; what lies outside the picture is grey
-                    ax.set(xlim=((x1 + x2) / 2 - 27, (x1 + x2) / 2 + 27), ylim=((y1 + y2) / 2 + 18, (y1 + y2) / 2 - 18))
+                    ax.set(xlim=((x1 + x2) / 2 - 32, (x1 + x2) / 2 + 32), ylim=((y1 + y2) / 2 + 20, (y1 + y2) / 2 - 20))
                     ax.set_facecolor("#444444")
             if rows == 2:
                 row[0].set_ylabel(("at rest", "moved")[number], fontsize=12)
@@ -144,7 +144,9 @@ def worth_and_cost(accuracies, costs, chosen):
             colour = ORANGE if name == chosen else BLUE
             ax.errorbar(cost, percent.mean(), yerr=percent.std(ddof=1), fmt="_", ms=16, mew=3, capsize=4, color=colour)
             ax.plot(np.full(len(percent), cost), percent, "o", ms=5, mfc="none", mec=BLACK)
-            ax.annotate(name, (cost, percent.max()), (0, 7), textcoords="offset points", ha="center", fontsize=11)
+            left = cost > 0.8 * max(costs.values()) / 1000  # there the text has no room on the right
+            beside = {"xytext": (-14 if left else 14, 0), "ha": "right" if left else "left", "va": "center"}
+            ax.annotate(name, (cost, percent.mean()), textcoords="offset points", fontsize=11, **beside)
         best = max(accuracies.values(), key=np.mean)
         least = 100 * (np.mean(best) - np.std(best, ddof=1) / len(best) ** 0.5)
         ax.axhline(least, color=GRAY, lw=1, ls="--")

@@ -1,11 +1,22 @@
 """Drawings of the benchmark: how many times a convolution each contender takes."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from deformconv.course.figures.style import BLUE, GREEN, style
+from deformconv.course.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
 
+NAMES = {
+    "tensorflow": "deformconv",
+    "tensorflow, stock": "deformconv (stock ops)",
+    "tensorflow, XLA": "deformconv (XLA)",
+    "jax": "deformconv (JAX)",
+    "torch": "deformconv (PyTorch)",
+    "openvino": "OpenVINO",
+    "paddlepaddle": "PaddlePaddle",
+}
 WORDS = {"batch": "images in a batch", "size": "side of the map, pixels", "channels": "channels"}
 MARKS = (("s", "-"), ("o", "-"), ("^", "--"), ("D", ":"), ("v", "-."), ("P", "--"), ("X", ":"))
 
@@ -20,8 +31,9 @@ def speed(results, cases, direction="forward"):
             yardstick = own.pop("conv2d")
             names = sorted(own, key=own.get, reverse=True)
             ratios = [own[name] / yardstick for name in names]
-            ours = [name.split(",")[0] in ("tensorflow", "jax", "torch") for name in names]
-            ax.barh(names, ratios, color=[GREEN if one else BLUE for one in ours], height=0.7)
+            titles = [NAMES.get(name, name) for name in names]
+            ours = [title.startswith("deformconv") for title in titles]
+            ax.barh(titles, ratios, color=[GREEN if one else SKY for one in ours], height=0.7)
             for place, ratio in enumerate(ratios):
                 ax.text(ratio * 1.1, place, f"{ratio:.3g}", va="center", fontsize=9)
             ax.axvline(1, color="0.3", linewidth=1, linestyle=":")
@@ -38,11 +50,19 @@ def growth(results, direction="forward"):
         for ax, what in zip(axes, ("batch", "size", "channels"), strict=True):
             of_what = [r for r in timed if r["case"].startswith(f"{what} ")]
             contenders = dict.fromkeys(r["contender"] for r in of_what)
-            for contender, (marker, dashes) in zip(contenders, MARKS, strict=False):
+            for contender, colour, (marker, dashes) in zip(
+                contenders, _colours(contenders), cycle(MARKS), strict=False
+            ):
                 points = sorted(
                     (int(r["case"].split()[1]), r["median"]) for r in of_what if r["contender"] == contender
                 )
-                ax.plot(*np.transpose(points), marker=marker, linestyle=dashes, markersize=6, label=contender)
+                drawn = {
+                    "color": colour,
+                    "marker": marker,
+                    "linestyle": dashes,
+                    "label": NAMES.get(contender, contender),
+                }
+                ax.plot(*np.transpose(points), markersize=6, **drawn)
             ax.set(xscale="log", yscale="log", xlabel=WORDS[what])
             values = sorted({int(r["case"].split()[1]) for r in of_what})
             ax.set_xticks(values, [str(value) for value in values])
@@ -51,6 +71,12 @@ def growth(results, direction="forward"):
         axes[0].set_ylabel("milliseconds")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
+
+
+def _colours(contenders):
+    """Conv2D's and this package's are the same in every figure."""
+    others = cycle((ORANGE, PURPLE, VERMILION, SKY, "0.4"))
+    return [{"conv2d": BLUE, "tensorflow": GREEN}.get(name) or next(others) for name in contenders]
 
 
 def growth_to_the_end(results):

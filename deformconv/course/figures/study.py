@@ -85,7 +85,7 @@ def accuracy_against_zoom(runs):
             for variant in (name for name in variants if LOOKS[name][0] in (None, panel)):
                 _draw_curve(ax, variant, [run for run in runs if run["variant"] == variant])
             ax.set(ylabel="test accuracy, %", ylim=(0, 101))
-            ax.set_title(panel or "", loc="left")
+            ax.set_title(panel if len(panels) > 1 else "", loc="left")
             # There no curve passes: shrunk digits are read well up to zoom 1.5 by all.
             ax.legend(loc="lower left", bbox_to_anchor=(1.02, 8), bbox_transform=ax.transData, fontsize=9)
         seeds = len({run["seed"] for run in runs})

@@ -126,15 +126,18 @@ def pictures(images):
 
 
 def chosen_against_exact(exact, chosen, labels):
-    """What a network chose against what would be exact: two `(n, k)` arrays, one panel for each of k numbers."""
+    """What a network chose against what would be exact: two `(n, k)` arrays, two panels a row, one for each number."""
+    rows = -(-len(labels) // 2)
     with style():
-        fig, axes = plt.subplots(1, len(labels), figsize=(3.3 * len(labels), 3.3), squeeze=False)
-        for ax, label, want, got in zip(axes[0], labels, exact.T, chosen.T, strict=True):
+        fig, axes = plt.subplots(rows, 2, figsize=(7.6, 3.5 * rows), squeeze=False)
+        for ax, label, want, got in zip(axes.flat, labels, exact.T, chosen.T, strict=True):
             ends = [want.min(), want.max()]
             ax.plot(want, got, "o", color=BLUE, markersize=3.5, alpha=0.5, markeredgewidth=0, label="one digit")
             ax.plot(ends, ends, color=GREEN, linestyle="--", label="exact")
             ax.set_title(label)
+        for ax in axes[-1]:
             ax.set_xlabel("undoes it exactly")
-        axes[0, 0].set_ylabel("chosen by the network")
+        for ax in axes[:, 0]:
+            ax.set_ylabel("chosen by the network")
         axes[0, 0].legend(loc="upper left")
     return fig

@@ -130,7 +130,7 @@ def four_versions(image, taps, kernel, logits):
     """The same nine taps in the four versions: dots where they look, as large as they count; the output beneath."""
     values = read(image, taps)
     with style():
-        fig, axes = plt.subplots(2, 2, figsize=(7.2, 8.8))
+        fig, axes = plt.subplots(2, 2, figsize=(7.2, 9.4), gridspec_kw={"hspace": 0.08})
         for ax, (version, equation) in zip(axes.flat, VERSIONS.items(), strict=True):
             weights = tap_weights(version, kernel, logits)
             show_image(ax, image)
@@ -143,7 +143,7 @@ def four_versions(image, taps, kernel, logits):
             for marker, colour in (("o", ORANGE), ("s", SKY))
         ]
         marks.append(plt.Line2D([], [], ls="", marker="x", ms=7, mew=1.8, color=BLACK))
-        names = ["weight above zero", "below zero", "next to none"]
+        names = ["weight above zero", "below zero", "next to nothing"]
         fig.legend(marks, names, loc="outside lower center", ncols=3, fontsize=10)
     return fig
 
