@@ -104,6 +104,8 @@ def test_a_bad_option_is_refused_in_words(refusal, option, message):
         ("--variant conv-offset", "--variant must be one of regular, deformable, modulated; received 'conv-offset'"),
         ("--realisations 7", "--realisations must be between 1 and 6; received 7"),
         ("--steps 0", "--steps must be at least 1; received 0"),
+        ("--offset-lr-multiplier 0", "--offset-lr-multiplier must be positive; received 0.0"),
+        ("--offset-lr-multiplier nan", "--offset-lr-multiplier must be positive; received nan"),
     ],
 )
 def test_a_bad_option_of_mnist_scale_is_refused_in_words(refusal, option, message):

@@ -16,7 +16,14 @@ def add(commands):
     )
     scale.add_argument("--variant", nargs="+", metavar="V", help="regular, deformable, modulated (default: all)")
     scale.add_argument("--realisations", type=int, default=6, metavar="N", help="1 to 6 (default 6)")
-    scale.add_argument("--steps", type=int, default=4000, metavar="N", help="of each training (default 4000)")
+    scale.add_argument("--steps", type=int, default=1500, metavar="N", help="of each training (default 1500)")
+    scale.add_argument(
+        "--offset-lr-multiplier",
+        type=float,
+        default=0.1,
+        metavar="M",
+        help="how fast offsets learn beside the rest (default 0.1)",
+    )
     scale.add_argument(
         "--out", type=Path, default=Path("results/mnist-scale"), metavar="DIR", help="default: %(default)s"
     )
@@ -27,14 +34,16 @@ def run(options):
     from deformconv.study import datasets, mnist_scale, results
 
     for variant in options.variant or ():
-        check_choice("--variant", variant, mnist_scale.MnistScale.names)
+        check_choice("--variant", variant, mnist_scale.MnistScale.descriptions)
     if not 1 <= options.realisations <= mnist_scale.REALISATIONS:
         raise ValueError(f"--realisations must be between 1 and 6; received {options.realisations}.")
     if options.steps < 1:
         raise ValueError(f"--steps must be at least 1; received {options.steps}.")
-    settings = mnist_scale.Settings(steps=options.steps)
+    if not options.offset_lr_multiplier > 0:
+        raise ValueError(f"--offset-lr-multiplier must be positive; received {options.offset_lr_multiplier}.")
+    settings = mnist_scale.Settings(steps=options.steps, offset_lr_multiplier=options.offset_lr_multiplier)
     queue = mnist_scale.MnistScale(datasets.load("mnist"), settings, options.out, options.command_line)
-    for made in queue.run_all(options.variant or queue.names, range(options.realisations)):
+    for made in queue.run_all(options.variant or queue.descriptions, range(options.realisations)):
         print(f"{made['variant']}, realisation {made['seed']}: test error {made['error']:.2%}", flush=True)
     print("\nTest error on MNIST-scale, mean ± standard deviation over realisations:\n")
     print(results.table(queue.results.runs, ("error",)))

@@ -80,7 +80,7 @@ BUDGETS = {
 class Study(Queue):
     """The variants on one data set."""
 
-    names = tuple(VARIANTS)
+    descriptions = {name: variant.description for name, variant in VARIANTS.items()}
 
     def __init__(self, data: datasets.Dataset, settings: Settings, folder, command="", progress=True):
         super().__init__(folder, settings, command, progress)

@@ -5,6 +5,7 @@ for validation and 50,000 for the test, every image shrunk once by a factor betw
 scratch on those 10,000 images as they are, without further scaling.
 """
 
+import functools
 from dataclasses import dataclass
 
 import keras
@@ -12,9 +13,8 @@ import numpy as np
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from deformconv.study import datasets, training
+from deformconv.study import datasets, models, training
 from deformconv.study.queue import Queue
-from deformconv.study.variants import VARIANTS
 
 SCALES = (0.3, 1.0)
 REALISATIONS = 6
@@ -25,9 +25,10 @@ class Settings:
     """All that decides a run besides its variant and realisation. One results file holds one of these."""
 
     dataset: str = "mnist-scale"
-    steps: int = 4000
+    steps: int = 1500
     batch_size: int = 128
     learning_rate: float = 2e-3
+    offset_lr_multiplier: float = 0.1
     batchnorm_momentum: float = 0.99
     training_images: int = 10_000
     validation_images: int = 2_000
@@ -73,7 +74,11 @@ def _shrunk(image, scale):
 class MnistScale(Queue):
     """Networks trained from scratch on each realisation; a run's seed is the realisation's number."""
 
-    names = ("regular", "deformable", "modulated")
+    descriptions = {
+        "regular": "The plain classifier.",
+        "deformable": "An offset for each pixel and tap in the last three convolutions.",
+        "modulated": "The same with a learned weight for each tap as well (DCNv2).",
+    }
 
     def __init__(self, data: datasets.Dataset, settings: Settings, folder, command="", progress=True):
         super().__init__(folder, settings, command, progress)
@@ -81,7 +86,14 @@ class MnistScale(Queue):
 
     def network(self, variant):
         """The variant's network, with random weights; nothing of it is frozen."""
-        return VARIANTS[variant].network(batchnorm_momentum=self.settings.batchnorm_momentum)
+        convolution = models.rigid
+        if variant != "regular":
+            convolution = functools.partial(
+                models.deformable,
+                modulated=variant == "modulated",
+                offset_lr_multiplier=self.settings.offset_lr_multiplier,
+            )
+        return models.digit_classifier(convolution, self.settings.batchnorm_momentum)
 
     def train(self, variant, seed, checkpoint):
         """The trained network, and what to tell of its training."""

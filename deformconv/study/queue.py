@@ -11,7 +11,6 @@ from filelock import FileLock, Timeout
 from deformconv.study import checkpoint, devices, models
 from deformconv.study.provenance import hardware, versions
 from deformconv.study.results import Results
-from deformconv.study.variants import VARIANTS
 
 WAIT_SECONDS = 1.0
 
@@ -29,9 +28,9 @@ class Queue:
     Several processes that train one network together (`devices.spread`) go through the runs in step; the first of them
     holds the locks and writes.
 
-    A subclass says what its runs are: `names`, the variants; `network(variant)`, a new one; `train(variant, seed,
-    checkpoint)`, which returns the trained network and what to tell of the training; and `test(model, seed)`, which
-    returns accuracies.
+    A subclass says what its runs are: `descriptions` of the variants, each in a sentence; `network(variant)`, a new
+    one; `train(variant, seed, checkpoint)`, which returns the trained network and what to tell of the training; and
+    `test(model, seed)`, which returns accuracies.
 
     Args:
         folder: where everything goes; several processes may share it.
@@ -44,7 +43,7 @@ class Queue:
         self.folder, self.settings, self.command, self.progress = Path(folder), settings, command, progress
         for name in ("weights", "unfinished"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self.results = Results(self.folder / "results.json", settings)
+        self.results = Results(self.folder / "results.json", settings, self.descriptions)
 
     def run_all(self, variants, seeds):
         """Runs every variant with every seed that is not finished; yields each run's results as it is there."""
@@ -67,8 +66,8 @@ class Queue:
             ValueError: if the variant is unknown.
             Busy: if another process is at it.
         """
-        if variant not in self.names:
-            raise ValueError(f"`variant` must be one of {', '.join(self.names)}; received {variant!r}.")
+        if variant not in self.descriptions:
+            raise ValueError(f"`variant` must be one of {', '.join(self.descriptions)}; received {variant!r}.")
         with self._claimed(variant, seed):
             self.results.read()
             found = self.results.find(variant, seed)
@@ -141,7 +140,7 @@ class Queue:
             "engine": keras.backend.backend(),
             "versions": versions(),
             **asdict(self.settings),
-            "description": VARIANTS[variant].description,
+            "description": self.descriptions[variant],
             "command": self.command,
         }
         if devices.is_first():

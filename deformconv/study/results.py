@@ -16,12 +16,18 @@ FORMAT = 1
 class Results:
     """Runs of one group of settings in one file, which several processes may add to.
 
+    Args:
+        path: of the file.
+        settings: a dataclass of all that decides the outcome of a run besides its variant and seed.
+        descriptions: of each variant, in its order; by default the study's.
+
     Raises:
         ValueError: if the file there holds runs of other settings, or is not a results file.
     """
 
-    def __init__(self, path, settings):
+    def __init__(self, path, settings, descriptions=None):
         self.path, self.settings, self.runs = Path(path), settings, []
+        self.descriptions = descriptions or {name: variant.description for name, variant in VARIANTS.items()}
         self.read()
 
     def read(self):
@@ -33,7 +39,8 @@ class Results:
                 f"{self.path} holds runs with {difference}: a table of both would mislead. Choose another --out."
             )
         for run in self.runs:
-            if run.get("description", VARIANTS[run["variant"]].description) != VARIANTS[run["variant"]].description:
+            known = self.descriptions[run["variant"]]
+            if run.get("description", known) != known:
                 raise ValueError(
                     f"{self.path} holds a run of {run['variant']!r} from when it was another network "
                     f"({run['description']!r}). Choose another --out, or take that run out of the file."
@@ -49,7 +56,7 @@ class Results:
         with FileLock(self.path.with_suffix(".lock")):
             self.read()
             kept = [old for old in self.runs if (old["variant"], old["seed"]) != (run["variant"], run["seed"])]
-            runs = sorted([*kept, run], key=lambda run: (list(VARIANTS).index(run["variant"]), run["seed"]))
+            runs = sorted([*kept, run], key=lambda run: (list(self.descriptions).index(run["variant"]), run["seed"]))
             write_atomically(self.path, json.dumps({"format": FORMAT, "runs": runs}, indent=1).encode() + b"\n")
             self.runs = runs
 

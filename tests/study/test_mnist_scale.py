@@ -1,11 +1,13 @@
 """The MNIST-scale protocol: what is drawn, how it is shrunk, a tiny run of it."""
 
+import dataclasses
 import os
 
 import numpy as np
 import pytest
 
-from deformconv.study import datasets, mnist_scale
+from deformconv import DeformableConv2D
+from deformconv.study import datasets, mnist_scale, models
 
 SETTINGS = mnist_scale.Settings(
     steps=3, batch_size=16, training_images=100, validation_images=20, test_images=50, batchnorm_momentum=0.9
@@ -72,7 +74,18 @@ def test_a_run_tells_its_errors_and_trains_everything(data, tmp_path, monkeypatc
         "the command",
     )
     assert run["trained_parameters"] == 242_250 + 54_513
+    assert run["description"] == "The same with a learned weight for each tap as well (DCNv2)."
     assert 0 < run["error"] <= 1 and round(50 * run["error"]) == pytest.approx(50 * run["error"])
     assert sorted(os.listdir(tmp_path)) == ["results.json", "results.lock", "unfinished", "weights"]
     monkeypatch.setattr(mnist_scale.MnistScale, "train", None)
     assert list(mnist_scale.MnistScale(data, SETTINGS, tmp_path).run_all(["modulated"], [2])) == [run]
+
+
+def test_offsets_learn_at_the_rate_of_the_settings_and_the_plain_network_has_none(data, tmp_path):
+    slow = dataclasses.replace(SETTINGS, offset_lr_multiplier=0.1)
+    queue = mnist_scale.MnistScale(data, slow, tmp_path)
+    for variant, modulated in (("deformable", False), ("modulated", True)):
+        layers = [layer for layer in queue.network(variant).layers if isinstance(layer, DeformableConv2D)]
+        assert [layer.name for layer in layers] == ["conv12", "conv21", "conv22"]
+        assert all((layer.offset_lr_multiplier, layer.modulated) == (0.1, modulated) for layer in layers)
+    assert queue.network("regular").count_params() == models.digit_classifier().count_params()
