@@ -1,16 +1,19 @@
 """Puts results and the index of exercises into the pages: `python book/publish.py [FOLDER OF A REPRODUCE RUN]`.
 
-With a folder, its results and pictures are copied to `book/results/` first, and the weights of its first deformable
-classifier into the package. Then the parts of README.md and of the
-welcome page between `<!-- results -->` and `<!-- /results -->`, or `speed` likewise, are written anew from the files in
-`book/results/` and `benchmarks/results/`.
+With a folder, its results and the picture of its curves are copied to `book/results/` first. Then the parts of
+README.md and of the book's pages between `<!-- results -->` and `<!-- /results -->`, or `speed` likewise, are written
+anew from the files in `book/results/` and `benchmarks/results/`.
+
+`--classifier` copies also what the book shows of one trained network: the weights of the folder's first deformable
+classifier, into the package, and the animation that was drawn from them.
 """
 
+import argparse
 import json
 import os
 import re
 import shutil
-import sys
+import string
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,22 +25,17 @@ from deformconv.study.variants import VARIANTS
 BOOK = Path(__file__).parent
 RESULTS = BOOK / "results"
 MEASURED = BOOK.parent / "benchmarks" / "results"
-COPIED = {
-    "results.json": "scaled_mnist.json",
-    "accuracy_against_zoom.png": "accuracy_against_zoom.png",
-    "sampling_points.gif": "sampling_points.gif",
-}
 
 
 def study() -> str:
     """The table of the committed results, and where its numbers come from, as Markdown."""
     runs = results.read(RESULTS / "scaled_mnist.json")
-    run, seeds = runs[0], max(run["seed"] for run in runs) + 1
+    run = runs[0]
     return "\n".join(
         [
             results.table(runs),
             "",
-            f"Test accuracy on {run['dataset'].upper()}, mean ± standard deviation over {seeds} seeds; "
+            f"Test accuracy on {run['dataset'].upper()}, mean ± standard deviation over the seeds; "
             f"{run['regular_steps']} steps of {run['batch_size']} for the regular classifier, then "
             f"{run['finetune_steps']} for each fine-tune, {100 * run['unscaled_share']:.0f} % of each batch left "
             f"at its size. {made_by(runs)}",
@@ -101,30 +99,24 @@ def speed() -> str:
 
 
 def variants() -> str:
-    """What each variant is, as a Markdown list; and which of them the committed results hold."""
-    done = {run["variant"] for run in results.read(RESULTS / "scaled_mnist.json")}
-    lines = [f"- `{name}`: {kind.description}" for name, kind in VARIANTS.items()]
-    waiting = [f"`{name}`" for name in VARIANTS if name not in done]
-    return "\n".join(
-        [
-            *lines,
-            *(["", f"Not in the first study: {', '.join(waiting)}."] if waiting else []),
-        ]
-    )
+    """What each variant is, as a Markdown list."""
+    return "\n".join(f"- `{name}`: {kind.description}" for name, kind in VARIANTS.items())
 
 
 def accuracies() -> str:
     """All accuracies of the committed results, as Markdown: a table, and what each is measured on."""
     runs = results.read(RESULTS / "scaled_mnist.json")
-    measured = [name for name in results.ACCURACIES if name in runs[0]]
-    return f"{results.table(runs, tuple(measured))}\n\n{legend(measured)}"
-
-
-def in_progress() -> str:
-    """The runs of the larger study that are there so far, as Markdown."""
-    runs = results.read(RESULTS / "scaled_mnist_in_progress.json")
     table = results.table(runs, tuple(results.ACCURACIES))
-    return f"{table}\n\n{made_by(runs)} Not finished.\n\n{legend(results.ACCURACIES)}"
+    said = [
+        f"- {name.replace('_', ', ')}: {what}" for name, what in results.ACCURACIES.items()
+    ]
+    return f"{table}\n\n" + "\n".join(said) + f"\n\n{made_by(runs)}"
+
+
+def first() -> str:
+    """The first study: four variants, and the classifier that the book shows."""
+    runs = results.read(RESULTS / "scaled_mnist_first.json")
+    return f"{results.table(runs)}\n\n{made_by(runs)}"
 
 
 def longer() -> str:
@@ -151,12 +143,6 @@ def best() -> str:
     )
 
 
-def legend(names) -> str:
-    """What each of these accuracies is measured on, as a Markdown list."""
-    said = results.ACCURACIES
-    return "\n".join(f"- {name.replace('_', ', ')}: {said[name]}" for name in names)
-
-
 def explorations() -> str:
     """What was tried on validation data before settings were chosen, as a Markdown table."""
     lines = [
@@ -173,6 +159,36 @@ def explorations() -> str:
     return "\n".join(lines)
 
 
+def protocol_explorations() -> str:
+    """What was tried on the protocol's validation images, as a Markdown table."""
+    lines = [
+        "| network | rate of the offsets | steps | validation error, % |",
+        "|---|---:|---:|---:|",
+    ]
+    for run in results.read(RESULTS / "mnist_scale_explorations.json"):
+        rate = "" if run["variant"] == "regular" else f"{run['offset_lr_multiplier']:g}"
+        lines.append(
+            f"| {run['variant']} | {rate} | {run['steps']} | {100 * run['validation_error']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def full_rate() -> str:
+    """What became of `from-scratch-deformable` while its offsets learned as fast as the rest, in a sentence."""
+    runs = results.read(RESULTS / "from_scratch_full_rate.json")
+    ((_, reached),) = results.summarise(runs).items()
+    regular, scaled = (
+        "{:.2f} ± {:.2f} %".format(*reached[name]) for name in ("regular", "scaled")
+    )
+    apart = sum(run["dilation"]["1.0"]["conv21"]["digit"] for run in runs) / len(runs)
+    return (
+        "Before, `from-scratch-deformable` had its offsets learn as fast as everything else, and reached "
+        f"{regular} of regular and {scaled} of scaled digits ({reached['seeds']} seeds). Neighbouring sampling points "
+        f"of conv21, which reads 14 x 14 pixels, then lay {apart:.0f} pixels apart: its offsets had run away, it seems "
+        "before there were features that could hold them."
+    )
+
+
 def costs() -> str:
     """What each variant costs, from the committed benchmark, as Markdown."""
     measured = json.loads((MEASURED / "cpu-2-cores-variants.json").read_text())
@@ -182,28 +198,54 @@ def costs() -> str:
     )
 
 
+def offsets() -> str:
+    """How long offsets are and how far a kernel's points lie apart, at two sizes of the digit, as a Markdown table."""
+    runs = results.read(RESULTS / "scaled_mnist.json")
+    lines = [
+        "| variant | layer | length, full size | half size | dilation, full size | half size |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for variant in VARIANTS:
+        own = [run for run in runs if run["variant"] == variant and "offsets" in run]
+        for layer in own[0]["offsets"]["1.0"] if own else ():
+            values = [
+                [run[kind][zoom][layer][name] for run in own]
+                for kind, name in (("offsets", "mean_length"), ("dilation", "digit"))
+                for zoom in ("1.0", "2.0")
+            ]
+            cells = " | ".join(f"{sum(each) / len(each):.2f}" for each in values)
+            lines.append(f"| {variant} | {layer} | {cells} |")
+    return "\n".join(lines)
+
+
 def every_run() -> str:
     """Each run on a line, as a Markdown table."""
     return runs_table(results.read(RESULTS / "scaled_mnist.json"))
 
 
-def every_run_in_progress() -> str:
-    """The same of the larger study."""
-    return runs_table(results.read(RESULTS / "scaled_mnist_in_progress.json"))
+def every_first_run() -> str:
+    """The same of the first study."""
+    return runs_table(results.read(RESULTS / "scaled_mnist_first.json"))
 
 
 def runs_table(runs) -> str:
-    lines = [
-        "| variant | seed | regular % | scaled % | steps | seconds | engine | hardware |",
-        "|---|---:|---:|---:|---:|---:|---|---|",
+    """Each run on a line, as a Markdown table; the machines have letters, so that a line fits a phone."""
+    machines = [
+        f"{run['engine']} {run['versions'][run['engine']]} on {run['hardware']}"
+        for run in runs
     ]
-    for run in runs:
+    letters = dict(zip(dict.fromkeys(machines), string.ascii_uppercase, strict=False))
+    lines = [
+        "| variant | seed | regular % | scaled % | steps | seconds | machine |",
+        "|---|---:|---:|---:|---:|---:|:---:|",
+    ]
+    for run, machine in zip(runs, machines, strict=True):
         lines.append(
             f"| {run['variant']} | {run['seed']} | {100 * run['regular']:.2f} | {100 * run['scaled']:.2f} | "
-            f"{run['steps']} | {run['seconds']:.0f} | {run['engine']} {run['versions'][run['engine']]} | "
-            f"{run['hardware']} |"
+            f"{run['steps']} | {run['seconds']:.0f} | {letters[machine]} |"
         )
-    return "\n".join(lines)
+    said = "; ".join(f"{letter}: {machine}" for machine, letter in letters.items())
+    return "\n".join(lines) + f"\n\n{said}."
 
 
 EXERCISE = re.compile(
@@ -236,12 +278,15 @@ PAGES = {
     BOOK / "results.md": {
         "variants": variants,
         "accuracies": accuracies,
-        "in_progress": in_progress,
+        "first": first,
         "longer": longer,
-        "runs_in_progress": every_run_in_progress,
         "explorations": explorations,
+        "protocol_explorations": protocol_explorations,
+        "full_rate": full_rate,
+        "offsets": offsets,
         "costs": costs,
         "runs": every_run,
+        "first_runs": every_first_run,
     },
     BOOK / "exercises.md": {"exercises": exercises},
 }
@@ -261,22 +306,41 @@ def with_blocks(text, blocks) -> str:
     return text
 
 
-def take_from(folder):
-    """Copies what a reproduce run has made to where the book and the package keep it."""
-    for source, target in COPIED.items():
-        shutil.copyfile(folder / source, RESULTS / target)
-    (run,) = (
-        r
-        for r in results.read(folder / "results.json")
-        if (r["variant"], r["seed"]) == ("deformable", 0)
+def take_results(folder):
+    """Copies the results of a reproduce run, and the picture of its curves, to where the book keeps them."""
+    shutil.copyfile(folder / "results.json", RESULTS / "scaled_mnist.json")
+    shutil.copyfile(
+        folder / "accuracy_against_zoom.png", RESULTS / "accuracy_against_zoom.png"
     )
+
+
+def take_classifier(folder):
+    """Copies what the book shows of one trained network: its weights, and the animation that was drawn from them."""
+    runs = results.read(folder / "results.json")
+    (run,) = (r for r in runs if (r["variant"], r["seed"]) == ("deformable", 0))
     model = VARIANTS["deformable"].network()
     model.load_weights(folder / "weights" / "deformable-0.weights.h5")
     trained.save(model, run)
+    shutil.copyfile(folder / "sampling_points.gif", RESULTS / "sampling_points.gif")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, help="of a reproduce run")
+    parser.add_argument(
+        "--classifier", action="store_true", help="its first classifier, too"
+    )
+    options = parser.parse_args()
+    if options.classifier and not options.folder:
+        parser.error("--classifier needs the folder")
+    return options
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        take_from(Path(sys.argv[1]))
+    options = parse()
+    if options.folder:
+        take_results(options.folder)
+    if options.classifier:
+        take_classifier(options.folder)
     for page, blocks in PAGES.items():
         page.write_text(with_blocks(page.read_text(), blocks))
