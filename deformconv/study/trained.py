@@ -19,7 +19,7 @@ def load(name="deformable", path=FILE) -> keras.Model:
     """The plain classifier, or the same with offsets that were trained on scaled digits, all else frozen.
 
     Both come out of one set of weights: where a weight has the same name, it is the same. They are seed 0 of the
-    study on MNIST, rounded to half precision; `about()` says how they were made.
+    first study on MNIST, rounded to half precision; `about()` says how they were made.
 
     Args:
         name: `"deformable"` or `"regular"`.
