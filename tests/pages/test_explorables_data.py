@@ -191,11 +191,13 @@ def test_accuracy_curves_tells_what_was_measured(shown, page):
 
 def test_accuracy_curves_can_be_switched_off_and_read_by_pointing(shown, page):
     figure = shown("accuracy_curves")
-    curve = figure.locator(".chart > g").first.locator("> g").nth(1)
-    figure.locator("tbody input").nth(1).uncheck()
-    assert not curve.is_visible() and "deformable" not in told(figure)
-    figure.locator("tbody input").nth(1).check()
-    assert curve.is_visible() and "deformable" in told(figure)
+    best = re.search(r"Highest: (\S+),", told(figure))[1]
+    row = [label.inner_text() for label in figure.locator("tbody label").all()].index(best)
+    curve = figure.locator(".chart > g").first.locator("> g").nth(row)
+    figure.locator("tbody input").nth(row).uncheck()
+    assert not curve.is_visible() and f"{best}," not in told(figure)
+    figure.locator("tbody input").nth(row).check()
+    assert curve.is_visible() and f"{best}," in told(figure)
     box = figure.locator(".chart").bounding_box()
     page.mouse.move(box["x"] + 0.97 * box["width"], box["y"] + 0.4 * box["height"])
     assert "zoom 3.00" in told(figure)
