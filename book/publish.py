@@ -181,11 +181,21 @@ def full_rate() -> str:
         "{:.2f} ± {:.2f} %".format(*reached[name]) for name in ("regular", "scaled")
     )
     apart = sum(run["dilation"]["1.0"]["conv21"]["digit"] for run in runs) / len(runs)
+    now = [
+        run
+        for run in results.read(RESULTS / "scaled_mnist.json")
+        if run["variant"] == "from-scratch-deformable"
+    ]
+    before, since = (
+        100 * sum(run["validation_scaled"] for run in each) / len(each)
+        for each in (runs, now)
+    )
     return (
         "Before, `from-scratch-deformable` had its offsets learn as fast as everything else, and reached "
         f"{regular} of regular and {scaled} of scaled digits ({reached['seeds']} seeds). Neighbouring sampling points "
-        f"of conv21, which reads 14 x 14 pixels, then lay {apart:.0f} pixels apart: its offsets had run away, it seems "
-        "before there were features that could hold them."
+        f"of conv21, which reads 14 x 14 pixels, then lay {apart:.0f} pixels apart: its offsets had run away, it "
+        "seems, before there were features that could hold them. On this study's own validation images, scaled, the "
+        f"full rate has {before:.2f} % and the tenth {since:.2f} %."
     )
 
 
