@@ -85,3 +85,14 @@ def test_the_dilation_of_each_layer_is_drawn_against_the_digits_size(make_run):
     digit = figure.axes[1].lines[0]
     assert digit.get_label() == "on the digit"
     np.testing.assert_allclose(digit.get_xydata(), [[1, 3], [0.5, 3]])
+
+
+def test_errors_of_a_protocol_stand_beside_the_published_ones(make_run):
+    runs = [make_run(name, seed, error=error) for name, seed, error in (("regular", 0, 0.03), ("deformable", 0, 0.02))]
+    others = [{"network": "A", "error": 4.0, "spread": 0.5}, {"network": "B", "error": 1.5, "spread": None}]
+    ax = figures.protocol_errors(runs, others).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["regular", "deformable", "A", "B"]
+    marks = [bar.lines[0].get_xdata()[0] for bar in ax.containers]
+    np.testing.assert_allclose(marks, [3, 2, 4, 1.5])
+    (half,) = ax.containers[2].lines[2][0].get_segments()
+    np.testing.assert_allclose(half[:, 0], [3.5, 4.5])

@@ -76,7 +76,12 @@ from deformconv.course.figures.seeing import (
     taps_on_digits,
 )
 from deformconv.course.figures.speed import growth, growth_to_the_end, speed
-from deformconv.course.figures.study import accuracy_against_zoom, accuracy_by_variant, effective_dilation
+from deformconv.course.figures.study import (
+    accuracy_against_zoom,
+    accuracy_by_variant,
+    effective_dilation,
+    protocol_errors,
+)
 from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 from deformconv.course.figures.taps import (
     border,
@@ -165,6 +170,7 @@ __all__ = [
     "accuracy_against_zoom",
     "accuracy_by_variant",
     "effective_dilation",
+    "protocol_errors",
     "curves_by_layer",
     "depth_by_depth",
     "fields_in_rows",

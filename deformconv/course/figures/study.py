@@ -1,4 +1,4 @@
-"""Drawings of the study: each variant's accuracy, accuracy against zoom, effective dilation against size."""
+"""Drawings of the study: each variant's accuracy, accuracy against zoom, effective dilation, a public protocol."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -121,4 +121,31 @@ def effective_dilation(runs, variant="deformable"):
             ax.set(title=layer, xlabel="size of the digit")
         axes[0, 0].set_ylabel("effective dilation, pixels")
         axes[0, 0].legend()
+    return figure
+
+
+def protocol_errors(runs, others):
+    """Test errors on a public protocol, a network on a line: ours with a mark for each run, others' hollow.
+
+    Args:
+        runs: of a results file, with an "error" each.
+        others: `{"network": name, "error": per cent, "spread": per cent or None}` each.
+    """
+    variants = list(dict.fromkeys(run["variant"] for run in runs))
+    names = [*variants, *(one["network"] for one in others)]
+    places = np.arange(len(names)) + 0.5 * (np.arange(len(names)) >= len(variants))  # a gap between ours and others'
+    with style():
+        figure, ax = plt.subplots(figsize=(6.4, 0.9 + 0.34 * len(names)))
+        for place, variant in zip(places, variants, strict=False):
+            values = 100 * np.array([run["error"] for run in runs if run["variant"] == variant])
+            _draw_seeds(ax, place, values, *LOOKS[variant][1:3])
+        for place, one in zip(places[len(variants) :], others, strict=True):
+            spread = one["spread"] or 0
+            ax.errorbar(one["error"], place, xerr=spread, color="0.35", marker="o", markerfacecolor="white", capsize=3)
+        ax.set_yticks(places, names)
+        ax.set_ylim(places[-1] + 0.6, -0.6)
+        ax.set_xlim(left=0)
+        ax.set_xlabel("test error, %")
+        ax.grid(axis="x", color="0.9")
+        ax.set_axisbelow(True)
     return figure

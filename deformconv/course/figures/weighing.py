@@ -87,7 +87,9 @@ def mask_on_digit(digit, mean_mask, taps, masks, titles):
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
         shown = axes[1].imshow(mean_mask, cmap="PuOr_r", vmin=1 - reach, vmax=1 + reach, extent=extent)
         axes[1].set(title="mean mask", xticks=[], yticks=[])
-        bar = fig.colorbar(shown, ax=axes[1], shrink=0.85)
+        axes[1].spines[:].set_visible(False)
+        # Beside both rows, so that the columns stay as wide as each other; it belongs to the upper one.
+        bar = fig.colorbar(shown, ax=list(axes[1::2]), shrink=0.42, anchor=(0, 0.95))
         bar.ax.tick_params(labelsize=8)
         for ax, places, mask, title in zip(axes[2:], taps, masks, titles, strict=True):
             show_image(ax, digit, title)
