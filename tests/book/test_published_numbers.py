@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deformconv.study import results
+from deformconv.study import mnist_scale, results
 from deformconv.study.variants import VARIANTS
 
 ROOT = Path(__file__).parents[2]
@@ -69,8 +69,28 @@ def test_offsets_alone_reach_the_higher_goal():
     assert sum(run["regular"] for run in reached) / len(reached) >= 0.988
 
 
-def test_every_committed_run_says_how_it_was_made():
-    files = ("scaled_mnist", "scaled_mnist_full", "scaled_mnist_first", "from_scratch_full_rate")
-    for run in (run for name in files for run in results.read(ROOT / f"book/results/{name}.json")):
-        for key in ("command", "hardware", "engine", "versions", "steps", "seconds", "unscaled_share", "dataset"):
+def test_deformation_pays_on_mnist_scale_in_every_realisation():
+    runs = results.read(ROOT / "book/results/mnist_scale.json")
+    errors = {(run["variant"], run["seed"]): run["error"] for run in runs}
+    names = mnist_scale.MnistScale.descriptions
+    assert errors.keys() == {(name, seed) for name in names for seed in range(mnist_scale.REALISATIONS)}
+    for seed in range(mnist_scale.REALISATIONS):
+        assert max(errors["deformable", seed], errors["modulated", seed]) < errors["regular", seed]
+
+
+MADE = ("command", "hardware", "engine", "versions", "steps", "seconds", "dataset")
+RESULT_FILES = {
+    "scaled_mnist": (*MADE, "unscaled_share"),
+    "scaled_mnist_full": (*MADE, "unscaled_share"),
+    "scaled_mnist_first": (*MADE, "unscaled_share"),
+    "from_scratch_full_rate": (*MADE, "unscaled_share"),
+    "mnist_scale": (*MADE, "offset_lr_multiplier"),
+    "mnist_scale_explorations": (*MADE, "offset_lr_multiplier"),
+}
+
+
+@pytest.mark.parametrize("name", RESULT_FILES)
+def test_every_committed_run_says_how_it_was_made(name):
+    for run in results.read(ROOT / f"book/results/{name}.json"):
+        for key in RESULT_FILES[name]:
             assert run[key] not in (None, "", {}), (run["variant"], run["seed"], key)
