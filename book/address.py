@@ -26,8 +26,9 @@ launch_buttons:
 """
 CELL_ID, TAGS = "set-up", ["remove-cell"]
 SETUP = """\
-# For Colab alone: it fetches the package, and leaves Colab's own TensorFlow as it is.
+# For Colab alone: it fetches the book and its package, and leaves Colab's TensorFlow alone.
 # Elsewhere this cell does nothing.
+import os
 import shutil
 import subprocess
 import sys
@@ -35,13 +36,18 @@ import sys
 ADDRESS = "{address}"
 
 if "google.colab" in sys.modules:
-    if ADDRESS:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        subprocess.run([*pip, f"git+{{ADDRESS}}"], check=True)
-    else:
+    beside_the_book = os.path.isdir("results")  # chapters read the files that lie there
+    if ADDRESS and not beside_the_book:
+        if not os.path.isdir("copy"):
+            clone = ["git", "clone", "--quiet", "--depth=1", ADDRESS, "copy"]
+            subprocess.run(clone, check=True)
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+            subprocess.run([*pip, "./copy"], check=True)
+        os.chdir("copy/book")
+    elif not beside_the_book:
         print("This notebook does not know the address of its repository. Bring a copy")
-        print("here, and run !pip install --no-deps FOLDER; or set the address in yours:")
-        print("make address URL=...")
+        print("here, then run !pip install --no-deps ./FOLDER and %cd FOLDER/book; or set")
+        print("the address in yours: make address URL=...")
     if not shutil.which("nvidia-smi"):
         print("There is no GPU here: trainings take longer. To have one:")
         print("Runtime > Change runtime type > T4 GPU.")"""

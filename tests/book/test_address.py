@@ -100,21 +100,53 @@ def test_the_cell_does_nothing_elsewhere(copy, capsys, monkeypatch):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("gpu", [None, "/usr/bin/nvidia-smi"])
-def test_on_colab_it_installs_the_package_and_nothing_else(copy, capsys, monkeypatch, gpu):
-    run(copy, URL)
+@pytest.fixture
+def colab(copy, monkeypatch):
+    """A folder like Colab's, where `git clone` works; the commands that the cell gives."""
     commands = []
+
+    def run(command, check):
+        commands.append(command)
+        if command[0] == "git":
+            Path("copy/book/results").mkdir(parents=True)
+
+    (copy / "content").mkdir()
+    monkeypatch.chdir(copy / "content")
     monkeypatch.setitem(sys.modules, "google.colab", sys)
-    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+@pytest.mark.parametrize("gpu", [None, "/usr/bin/nvidia-smi"])
+def test_on_colab_it_brings_the_book_and_installs_the_package_and_nothing_else(copy, request, capsys, monkeypatch, gpu):
+    run(copy, URL)
+    commands = request.getfixturevalue("colab")
     monkeypatch.setattr(shutil, "which", lambda name: gpu)
-    exec(setup_cell(copy).source, {})
-    assert commands == [[sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"git+{URL}"]]
+    source = setup_cell(copy).source
+    exec(source, {})
+    assert commands == [
+        ["git", "clone", "--quiet", "--depth=1", URL, "copy"],
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "./copy"],
+    ]
     assert ("no GPU" in capsys.readouterr().out) == (gpu is None)
+    # Where chapters read `results/...` from; also when the cell runs again, or the session starts again.
+    assert Path.cwd() == copy / "content/copy/book"
+    exec(source, {})
+    assert Path.cwd() == copy / "content/copy/book"
+    monkeypatch.chdir(copy / "content")
+    exec(source, {})
+    assert Path.cwd() == copy / "content/copy/book" and len(commands) == 2
 
 
-def test_on_colab_without_an_address_it_says_what_to_do(copy, capsys, monkeypatch):
+def test_on_colab_without_an_address_it_says_what_to_do(copy, request, capsys):
     run(copy, "none")
-    monkeypatch.setitem(sys.modules, "google.colab", sys)
-    monkeypatch.setattr(subprocess, "run", None)
+    commands = request.getfixturevalue("colab")
     exec(setup_cell(copy).source, {})
-    assert "pip install --no-deps" in capsys.readouterr().out
+    assert "pip install --no-deps" in capsys.readouterr().out and not commands
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_files_that_a_notebook_reads_lie_where_the_cell_goes(path):
+    code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    for name in re.findall(r'"((?:\.\./benchmarks/)?results/[\w.-]+\.json)"', code):
+        assert (path.parent / name).is_file()
