@@ -66,14 +66,14 @@ def as_webp(picture):
     picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     return min(
         encoded(picture, lossless=True, quality=100),
-        encoded(picture, quality=85),
+        encoded(picture, quality=82),
         key=len,
     )
 
 
 def encoded(picture, **options):
     file = io.BytesIO()
-    picture.save(file, format="webp", **options)
+    picture.save(file, format="webp", method=6, **options)
     return file.getvalue()
 
 
