@@ -48,7 +48,9 @@ def made_by(runs) -> str:
     machines = " and ".join(
         dict.fromkeys(f"{run['hardware']} ({_versions(run)})" for run in runs)
     )
-    return f"Made by `{runs[0]['command']}` on {machines}."
+    # The last seed's command asks for the earlier ones, too.
+    last = max(runs, key=lambda run: run["seed"])
+    return f"Made by `{last['command']}` on {machines}."
 
 
 def _versions(run):
@@ -270,6 +272,26 @@ def offsets() -> str:
     return "\n".join(lines)
 
 
+def receptive_fields() -> str:
+    """How far one output pixel sees, at two sizes of the digit, as a Markdown table."""
+    measured = json.loads((RESULTS / "receptive_fields.json").read_text())
+    lines = ["| variant | full size | half size |", "|---|---:|---:|"]
+    for variant in VARIANTS:
+        own = [one for one in measured["networks"] if one["variant"] == variant]
+        values = [[one["reach"][zoom] for one in own] for zoom in ("1.0", "2.0")]
+        cells = " | ".join(f"{sum(each) / len(each):.2f}" for each in values)
+        lines.append(f"| {variant} | {cells} |")
+    seeds = sorted({one["seed"] for one in measured["networks"]})
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"The mean of {measured['digits']} test digits and of seeds {', '.join(map(str, seeds))}. "
+            f"Made by `{measured['command']}` on {measured['hardware']} ({_versions(measured)}).",
+        ]
+    )
+
+
 def every_run() -> str:
     """Each run on a line, as a Markdown table."""
     return runs_table(results.read(RESULTS / "scaled_mnist.json"))
@@ -344,6 +366,7 @@ PAGES = {
         "protocol_explorations": protocol_explorations,
         "full_rate": full_rate,
         "offsets": offsets,
+        "receptive_fields": receptive_fields,
         "costs": costs,
         "runs": every_run,
         "first_runs": every_first_run,
