@@ -48,9 +48,10 @@ def made_by(runs) -> str:
     machines = " and ".join(
         dict.fromkeys(f"{run['hardware']} ({_versions(run)})" for run in runs)
     )
-    # The last seed's command asks for the earlier ones, too.
-    last = max(runs, key=lambda run: run["seed"])
-    return f"Made by `{last['command']}` on {machines}."
+    # A command that made the last seed asks for the earlier ones, too; the shortest leaves no variant out.
+    last = max(run["seed"] for run in runs)
+    command = min((run["command"] for run in runs if run["seed"] == last), key=len)
+    return f"Made by `{command}` on {machines}."
 
 
 def _versions(run):

@@ -31,6 +31,12 @@ def test_a_page_without_the_place_for_a_block_is_refused():
     )
 
 
+@pytest.mark.parametrize("name, seeds", [("scaled_mnist", 5), ("scaled_mnist_first", 3)])
+def test_the_command_shown_makes_every_variant_and_seed_of_its_table(name, seeds):
+    said = PUBLISH["made_by"](results.read(ROOT / f"book/results/{name}.json"))
+    assert f"--seeds {seeds}" in said and "--variant" not in said
+
+
 def test_committed_results_hold_every_variant_with_five_seeds_each():
     seeds = {}
     for run in RUNS:
