@@ -48,10 +48,7 @@ def made_by(runs) -> str:
     machines = " and ".join(
         dict.fromkeys(f"{run['hardware']} ({_versions(run)})" for run in runs)
     )
-    # A command that made the last seed asks for the earlier ones, too; the shortest leaves no variant out.
-    last = max(run["seed"] for run in runs)
-    command = min((run["command"] for run in runs if run["seed"] == last), key=len)
-    return f"Made by `{command}` on {machines}."
+    return f"Made by `{results.command(runs)}` on {machines}."
 
 
 def _versions(run):

@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,7 +31,8 @@ def main():
     runs = results.read(options.folder / "results.json")
     first = runs[0]
     data = datasets.load(first["dataset"])
-    settings = experiment.Settings.of(first["dataset"], first["budget"])
+    names = [field.name for field in fields(experiment.Settings)]
+    settings = experiment.Settings(**{name: first[name] for name in names})
     study = experiment.Study(data, settings, options.folder)
     gone = {
         run["seed"]
@@ -54,7 +56,7 @@ def main():
         "command": shlex.join(["python", "book/receptive_fields.py", *sys.argv[1:]]),
         "networks": found,
     }
-    write_atomically(FILE, json.dumps(made, indent=1).encode() + b"\n")
+    write_atomically(options.out, json.dumps(made, indent=1).encode() + b"\n")
 
 
 def reach_of(model, digit):
@@ -65,6 +67,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="of a reproduce run, with its weights")
     parser.add_argument("--digits", type=int, default=10, help="test digits looked at")
+    parser.add_argument("--out", type=Path, default=FILE)
     return parser.parse_args()
 
 

@@ -83,6 +83,13 @@ def read(path) -> list[dict]:
         raise ValueError(f"{path} is not a results file that this version reads ({error}).") from error
 
 
+def command(runs) -> str:
+    """Of the commands that made these runs, in pieces perhaps, the one that makes them all."""
+    # One that made the last seed asks for the earlier ones, too; the shortest leaves no variant out.
+    last = max(run["seed"] for run in runs)
+    return min((run["command"] for run in runs if run["seed"] == last), key=len)
+
+
 ACCURACIES = {
     "regular": "the test set as it is",
     "scaled": "digits shrunk to 1.0-0.4 of their size, each axis on its own, and shifted: what fine-tuning sees",

@@ -117,6 +117,16 @@ def test_the_file_is_whole_on_disk_before_it_takes_the_place_of_the_old_one(kept
     assert len(results.read(kept.path)) == 2
 
 
+def test_the_command_of_runs_made_in_pieces_is_the_one_that_makes_them_all(make_run):
+    runs = [
+        make_run("regular", 0, command="reproduce --seeds 1"),
+        make_run("regular", 1, command="reproduce --seeds 2"),
+        make_run("deformable", 0, command="reproduce --seeds 2 --variant deformable"),
+        make_run("deformable", 1, command="reproduce --seeds 2 --variant deformable"),
+    ]
+    assert results.command(runs) == "reproduce --seeds 2"
+
+
 # Tables
 
 
