@@ -58,6 +58,21 @@ def test_offsets_alone_pass_the_claim_of_2017_with_every_seed(variant):
         assert run["scaled_nearest"] > 0.9255 + 0.02 and run["scaled"] > 0.9255 + 0.04 and run["regular"] > 0.9727
 
 
+def test_on_the_data_of_2017_offsets_alone_pass_its_claim_and_batchnorm_does_not():
+    """In the mean and with every seed; none of these networks learned from an unscaled digit."""
+    runs = results.read(ROOT / "book/results/scaled_mnist_2017_data.json")
+    assert {(run["unscaled_share"], run["interpolation"]) for run in runs} == {(0, "nearest")}
+    by = {(run["variant"], run["seed"]): run for run in runs}
+    names, seeds = {name for name, _ in by}, {seed for _, seed in by}
+    assert names == {"regular", "batchnorm-only", "deformable", "deformable-groups", "equal-parameters"}
+    assert len(by) == len(runs) == len(names) * len(seeds) and len(seeds) >= 5
+    for seed in seeds:
+        assert by["batchnorm-only", seed]["scaled_nearest"] < 0.9255
+        for name in ("deformable", "deformable-groups"):
+            assert by[name, seed]["scaled_nearest"] > 0.9255 + 0.03
+        assert by["equal-parameters", seed]["regular"] < by["deformable", seed]["regular"]
+
+
 def test_slow_offsets_pay_where_everything_trains_from_scratch():
     """On every seed and test set; and the pages say that at the full rate they did not."""
     by = {(run["variant"], run["seed"]): run for run in RUNS}
@@ -89,6 +104,7 @@ MADE = ("command", "hardware", "engine", "versions", "steps", "seconds", "datase
 RESULT_FILES = {
     "scaled_mnist": (*MADE, "unscaled_share"),
     "scaled_mnist_full": (*MADE, "unscaled_share"),
+    "scaled_mnist_2017_data": (*MADE, "unscaled_share"),
     "scaled_mnist_first": (*MADE, "unscaled_share"),
     "from_scratch_full_rate": (*MADE, "unscaled_share"),
     "mnist_scale": (*MADE, "offset_lr_multiplier"),
