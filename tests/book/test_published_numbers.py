@@ -66,6 +66,7 @@ def test_on_the_data_of_2017_offsets_alone_pass_its_claim_and_batchnorm_does_not
     names, seeds = {name for name, _ in by}, {seed for _, seed in by}
     assert names == {"regular", "batchnorm-only", "deformable", "deformable-groups", "equal-parameters"}
     assert len(by) == len(runs) == len(names) * len(seeds) and len(seeds) >= 5
+    assert (names - {"regular"}) <= set(results.command(runs).split())  # the command shown leaves no variant out
     for seed in seeds:
         assert by["batchnorm-only", seed]["scaled_nearest"] < 0.9255
         for name in ("deformable", "deformable-groups"):
