@@ -13,6 +13,14 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """The weights that a layer draws for itself are the same in every run, too."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -84,7 +84,7 @@ def test_what_is_no_command_shows_the_usage(capsys, arguments):
     "option, message",
     [
         ("--variant regular rigid", "--variant must be one of regular, .*; received 'rigid'"),
-        ("--budget huge", "--budget must be one of quick, standard, full; received 'huge'"),
+        ("--budget huge", "--budget must be one of quick, standard, full, 2017; received 'huge'"),
         ("--dataset fashion", "--dataset must be one of auto, mnist, digits; received 'fashion'"),
         ("--interpolation cubic", "--interpolation must be one of bilinear, nearest; received 'cubic'"),
         ("--seeds 0", "--seeds must be at least 1; received 0"),
@@ -138,6 +138,15 @@ def test_runs_of_another_share_are_not_mixed_in(refusal, study, tiny_budget, mon
     monkeypatch.setitem(experiment.BUDGETS, "tiny", tiny_budget)
     arguments = ["reproduce", "--dataset", "digits", "--budget", "tiny", "--out", str(study.folder)]
     assert "unscaled_share=0.15, and this one has unscaled_share=0.5" in refusal([*arguments, "--unscaled", "0.5"])
+
+
+@pytest.mark.parametrize("setting, value", [("unscaled_share", 0.5), ("interpolation", "nearest")])
+def test_the_data_is_the_budgets_unless_an_option_says_otherwise(
+    refusal, study, tiny_budget, monkeypatch, setting, value
+):
+    monkeypatch.setitem(experiment.BUDGETS, "tiny", {**tiny_budget, setting: value})
+    arguments = ["reproduce", "--dataset", "digits", "--budget", "tiny", "--out", str(study.folder)]
+    assert f"this one has {setting}={value!r}" in refusal(arguments)
 
 
 def test_stated_runs_of_other_settings_cannot_be_compared(refusal, study):

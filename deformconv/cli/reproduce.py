@@ -18,7 +18,8 @@ def add(commands):
         "--budget",
         default="standard",
         help="quick: 3 minutes on two cores, enough to see the effect; standard (default): under 30 minutes for one "
-        "seed; full: twice the images for each fine-tune, in steps of 32",
+        "seed; full: twice the images for each fine-tune, in steps of 32; 2017: as long as the published experiment, "
+        "and on its data (--unscaled 0 --interpolation nearest)",
     )
     reproduce.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 to N - 1 (default 1)")
     reproduce.add_argument(
@@ -29,13 +30,11 @@ def add(commands):
     reproduce.add_argument(
         "--unscaled",
         type=float,
-        default=0.15,
         metavar="SHARE",
         help="of each fine-tuning batch (default 0.15)",
     )
     reproduce.add_argument(
         "--interpolation",
-        default="bilinear",
         help="of the scaling: bilinear (default), or nearest as in 2017",
     )
     reproduce.add_argument(
@@ -59,24 +58,23 @@ def run(options):
     from deformconv.study.variants import VARIANTS
 
     check_choice("--budget", options.budget, experiment.BUDGETS)
-    check_choice("--interpolation", options.interpolation, ("bilinear", "nearest"))
+    changes = {"precision": options.precision}
+    if options.interpolation is not None:
+        check_choice("--interpolation", options.interpolation, ("bilinear", "nearest"))
+        changes["interpolation"] = options.interpolation
+    if options.unscaled is not None:
+        if not 0 <= options.unscaled <= 1:
+            raise ValueError(f"--unscaled must be a share between 0 and 1; received {options.unscaled}.")
+        changes["unscaled_share"] = options.unscaled
     check_choice("--precision", options.precision, experiment.PRECISIONS)
     for variant in options.variant or ():
         check_choice("--variant", variant, VARIANTS)
     if options.seeds < 1:
         raise ValueError(f"--seeds must be at least 1; received {options.seeds}.")
-    if not 0 <= options.unscaled <= 1:
-        raise ValueError(f"--unscaled must be a share between 0 and 1; received {options.unscaled}.")
     check_choice("--dataset", options.dataset, datasets.NAMES)
 
     data = datasets.load(options.dataset)
-    settings = experiment.Settings.of(
-        data.name,
-        options.budget,
-        unscaled_share=options.unscaled,
-        interpolation=options.interpolation,
-        precision=options.precision,
-    )
+    settings = experiment.Settings.of(data.name, options.budget, **changes)
     stated = results.read(options.compare) if options.compare else []
     difference = results.other_settings(stated, settings)
     if difference:

@@ -254,6 +254,11 @@ def test_a_named_budget_makes_settings_and_changes_change_them(budget):
     assert settings.finetune_steps == experiment.BUDGETS[budget]["finetune_steps"]
 
 
+def test_the_budget_of_2017_has_its_data():
+    settings = experiment.Settings.of("mnist", "2017")
+    assert (settings.unscaled_share, settings.interpolation) == (0, "nearest")
+
+
 def test_an_unknown_budget_is_refused():
-    with pytest.raises(ValueError, match="must be one of quick, standard, full; received 'huge'"):
+    with pytest.raises(ValueError, match="must be one of quick, standard, full, 2017; received 'huge'"):
         experiment.Settings.of("digits", "huge")
