@@ -74,7 +74,7 @@ BUDGETS = {
         "batch_size": 32,
         "learning_rate": 1e-3,
     },
-    # As published: 10 epochs of 60,000 images, then 20 of shrunk ones alone, of each pixel the nearest.
+    # As many steps as published: 10 epochs, then 20 of nothing but shrunk images, of each pixel the nearest.
     "2017": {
         "regular_steps": 18750,
         "finetune_steps": 37500,

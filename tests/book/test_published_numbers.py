@@ -74,6 +74,16 @@ def test_on_the_data_of_2017_offsets_alone_pass_its_claim_and_batchnorm_does_not
         assert by["equal-parameters", seed]["regular"] < by["deformable", seed]["regular"]
 
 
+def test_for_as_long_as_2017_batchnorm_alone_makes_its_table():
+    """The pages say so: with every seed past its scaled digits, and within half a point of its regular ones."""
+    runs = results.read(ROOT / "book/results/scaled_mnist_2017.json")
+    assert {(run["budget"], run["unscaled_share"], run["interpolation"]) for run in runs} == {("2017", 0, "nearest")}
+    control = {run["seed"]: run for run in runs if run["variant"] == "batchnorm-only"}
+    assert len(control) >= 2 and "batchnorm-only" in results.command(runs).split()
+    for run in control.values():
+        assert run["steps"] == 37500 and run["scaled_nearest"] > 0.9255 and abs(run["regular"] - 0.9727) < 0.005
+
+
 def test_slow_offsets_pay_where_everything_trains_from_scratch():
     """On every seed and test set; and the pages say that at the full rate they did not."""
     by = {(run["variant"], run["seed"]): run for run in RUNS}
@@ -106,6 +116,7 @@ RESULT_FILES = {
     "scaled_mnist": (*MADE, "unscaled_share"),
     "scaled_mnist_full": (*MADE, "unscaled_share"),
     "scaled_mnist_2017_data": (*MADE, "unscaled_share"),
+    "scaled_mnist_2017": (*MADE, "unscaled_share"),
     "scaled_mnist_first": (*MADE, "unscaled_share"),
     "from_scratch_full_rate": (*MADE, "unscaled_share"),
     "mnist_scale": (*MADE, "offset_lr_multiplier"),
