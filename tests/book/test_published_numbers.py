@@ -78,10 +78,15 @@ def test_for_as_long_as_2017_batchnorm_alone_makes_its_table():
     """The pages say so: with every seed past its scaled digits, and within half a point of its regular ones."""
     runs = results.read(ROOT / "book/results/scaled_mnist_2017.json")
     assert {(run["budget"], run["unscaled_share"], run["interpolation"]) for run in runs} == {("2017", 0, "nearest")}
-    control = {run["seed"]: run for run in runs if run["variant"] == "batchnorm-only"}
-    assert len(control) >= 2 and "batchnorm-only" in results.command(runs).split()
+    control, deformable = (
+        {run["seed"]: run for run in runs if run["variant"] == name} for name in ("batchnorm-only", "deformable")
+    )
+    assert len(control) >= 4 and {"batchnorm-only", "deformable"} <= set(results.command(runs).split())
     for run in control.values():
         assert run["steps"] == 37500 and run["scaled_nearest"] > 0.9255 and abs(run["regular"] - 0.9727) < 0.005
+    for seed, run in deformable.items():
+        assert run["scaled_nearest"] > control[seed]["scaled_nearest"] + 0.02
+        assert run["regular"] > control[seed]["regular"]
 
 
 def test_slow_offsets_pay_where_everything_trains_from_scratch():
