@@ -81,7 +81,8 @@ def test_for_as_long_as_2017_batchnorm_alone_makes_its_table():
     control, deformable = (
         {run["seed"]: run for run in runs if run["variant"] == name} for name in ("batchnorm-only", "deformable")
     )
-    assert len(control) >= 5 and {"batchnorm-only", "deformable"} <= set(results.command(runs).split())
+    assert len(control) >= 5 and deformable
+    assert {"batchnorm-only", "deformable"} <= set(results.command(runs).split())
     for run in control.values():
         assert run["steps"] == 37500 and run["scaled_nearest"] > 0.9255 and abs(run["regular"] - 0.9727) < 0.005
     for seed, run in deformable.items():
