@@ -6,6 +6,7 @@ ENGINES_READY := $(VENV)/engines
 ENGINES ?= tensorflow jax torch
 # Of the training loop, what could differ from engine to engine.
 EVERYWHERE := batches or parts or early or float16 or interrupted
+ON_EACH_ENGINE := tests/engines tests/operators tests/layers tests/exchange tests/training/test_devices.py
 # Files of tests that run at once. Each worker holds an engine: about two gigabytes.
 WORKERS ?= 2
 AT_ONCE := -n $(WORKERS) --dist loadfile
@@ -45,7 +46,7 @@ book: $(READY) ## render the book to _build/html
 pdf: $(READY) ## the book as one PDF, _build/deformconv.pdf (needs Chromium)
 	@$(BIN)/jupyter-book build --quiet --builder singlehtml .
 	@cp _build/singlehtml/book/index.html _build/singlehtml/print.html
-	@$(BIN)/python book/pdf.py _build/singlehtml/print.html _build/deformconv.pdf
+	@$(BIN)/python tools/pdf.py _build/singlehtml/print.html _build/deformconv.pdf
 	@echo "The book is at $(abspath _build/deformconv.pdf)"
 
 zip: book ## the rendered book as one file to take along, _build/deformconv-book.zip
@@ -77,8 +78,8 @@ links: $(READY) ## ask every link of the book whether it still leads somewhere (
 
 test-engines: $(ENGINES_READY) ## the operator, the training loop, several devices, on each engine (ENGINES="tensorflow jax torch")
 	for engine in $(ENGINES); do \
-		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(AT_ONCE) tests/operator tests/devices && \
-		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/study/test_training.py tests/study/test_checkpoint.py -k "$(EVERYWHERE)" && \
+		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(AT_ONCE) $(ON_EACH_ENGINE) && \
+		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/training/test_training.py tests/training/test_checkpoint.py -k "$(EVERYWHERE)" && \
 		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(EXAMPLES) || exit 1; \
 	done
 
@@ -87,13 +88,13 @@ reproduce: $(READY) ## run the study (BUDGET=quick, standard or full; SEEDS=1; A
 
 notebooks: $(READY) ## run the notebooks and keep their outputs
 	@$(BIN)/deformconv info > /dev/null
-	$(BIN)/python book/execute.py
+	$(BIN)/python tools/execute.py
 
 publish: $(READY) ## put results into the book (FROM=results/mnist-standard copies a run there first)
-	$(BIN)/python book/publish.py $(FROM)
+	$(BIN)/python tools/publish.py $(FROM)
 
 address: $(READY) ## the book's repository, for launch buttons and Colab (URL=https://github.com/OWNER/NAME, or none)
-	@$(BIN)/python book/address.py $(URL)
+	@$(BIN)/python tools/address.py $(URL)
 
 # The second lock holds what the engines need beside the first, without CUDA: a CPU is enough for the tests.
 lock: ## renew requirements.lock and requirements-engines.lock (needs uv)

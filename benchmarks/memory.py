@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from deformconv import deform_conv2d
 from deformconv.bench import report
-from deformconv.engines import cpu
+from deformconv.engines import native
 from deformconv.study import provenance
 
 SIZE, CHANNELS, FILTERS, TAPS = 1864, 64, 16, 9
@@ -30,7 +30,7 @@ def peak():
 
 def main():
     tf.random.set_seed(0)
-    cpu.kernels()
+    native.kernels()
     steps = {"libraries": peak()}
     inputs = tf.random.normal([1, SIZE, SIZE, CHANNELS])
     offsets = tf.random.normal([1, SIZE, SIZE, 2 * TAPS])
@@ -46,7 +46,7 @@ def main():
         "case": f"1 x {SIZE} x {SIZE}, {CHANNELS} -> {FILTERS}, {TAPS} taps, float32",
         "column_buffer_gb": round(SIZE**2 * CHANNELS * TAPS * 4 / 1e9, 2),
         "peak_gb": {name: round(gigabytes, 2) for name, gigabytes in steps.items()},
-        "cpu_kernels": cpu.status(),
+        "cpu_kernels": native.status(),
         "hardware": provenance.hardware(),
         "versions": provenance.versions(),
         "command": "python benchmarks/memory.py",

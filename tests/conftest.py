@@ -114,7 +114,7 @@ def nothing_cached(monkeypatch, tmp_path):
 @pytest.fixture
 def no_network(nothing_cached, monkeypatch):
     """The same machine, where MNIST's address refuses every connection."""
-    from deformconv.study import datasets
+    from deformconv.study.digits import datasets
 
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))  # and never listens
@@ -125,7 +125,7 @@ def no_network(nothing_cached, monkeypatch):
 @pytest.fixture(scope="session")
 def tiny_budget():
     """A budget for the machinery, not for accuracy, which is measured in batches as small."""
-    from deformconv.study import training
+    from deformconv import training
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "accuracy", functools.partial(training.accuracy, batch_size=10))
@@ -142,8 +142,8 @@ def tiny_budget():
 @pytest.fixture(scope="session")
 def study(tiny_budget, tmp_path_factory):
     """A real study, finished: every variant, seed 0, a few steps on the digits. Only to look at."""
-    from deformconv.study import datasets, experiment
-    from deformconv.study.variants import VARIANTS
+    from deformconv.study.digits import datasets, experiment
+    from deformconv.study.digits.variants import VARIANTS
 
     settings = experiment.Settings("digits", "tiny", **tiny_budget)
     study = experiment.Study(datasets.load("digits"), settings, tmp_path_factory.mktemp("study"), progress=False)

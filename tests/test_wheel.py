@@ -58,7 +58,7 @@ def test_it_works_installed_in_a_folder_of_its_own(wheel, tmp_path):
     code = """
 import numpy as np, deformconv
 from deformconv.course import explorables, figures
-from deformconv.study import trained
+from deformconv.study.digits import trained
 assert "site" in deformconv.__file__, deformconv.__file__
 assert tuple(deformconv.DeformableConv2D(6, (3, 2))(np.zeros((1, 5, 4, 3))).shape) == (1, 3, 3, 6)
 assert "four_pixels" in explorables.html("four_pixels")

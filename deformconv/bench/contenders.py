@@ -32,9 +32,9 @@ def tensorflow(case, given):
 def tensorflow_stock(case, given):
     import tensorflow as tf
 
-    from deformconv import engines
+    from deformconv.engines.switches import stock_operations
 
-    return _ours_on_tensorflow(given, tf, engines.stock_operations)
+    return _ours_on_tensorflow(given, tf, stock_operations)
 
 
 def tensorflow_xla(case, given):

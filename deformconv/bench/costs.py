@@ -37,10 +37,10 @@ def measure(variant) -> dict:
         `parameters` and `trained_parameters`; `forward` and `step`, the medians of a forward pass and a training step,
         in milliseconds; `memory`, what training added to the process's peak, in megabytes.
     """
+    from deformconv import training
     from deformconv.bench.training import time_steps
     from deformconv.bench.worker import peak_memory
-    from deformconv.study import models
-    from deformconv.study.variants import VARIANTS
+    from deformconv.study.digits.variants import VARIANTS
 
     kind = VARIANTS[variant]
     model = kind.network()
@@ -58,7 +58,7 @@ def measure(variant) -> dict:
     return {
         "variant": variant,
         "parameters": model.count_params(),
-        "trained_parameters": models.count_trained(model),
+        "trained_parameters": training.count_trained(model),
         "forward": round(1e3 * float(np.median(forward)), 2),
         "step": round(1e3 * float(np.median(clock.seconds)), 2),
         "memory": round(peak_memory() - before),

@@ -6,8 +6,9 @@ import time
 import keras
 import numpy as np
 
-from deformconv.study import models, training
-from deformconv.study.scaling import Scaling
+from deformconv import training
+from deformconv.study.digits import models
+from deformconv.training.scaling import Scaling
 
 BATCH, STEPS, WARM_UP = 128, 40, 8
 
@@ -21,7 +22,9 @@ def run(rounds=5, seed=0, progress=None) -> list[dict]:
     """
     makers = {
         "plain CNN, everything trains": models.digit_classifier,
-        "deformable, only offsets train": lambda: models.train_only_offsets(models.digit_classifier(models.deformable)),
+        "deformable, only offsets train": lambda: training.train_only_offsets(
+            models.digit_classifier(models.deformable)
+        ),
     }
     networks = {name: make() for name, make in makers.items()}
     clocks = {name: Clock() for name in networks}

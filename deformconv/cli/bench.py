@@ -139,6 +139,6 @@ def _training(options, threads, progress):
 
 def _variants(options, threads, progress):
     from deformconv.bench import costs
-    from deformconv.study.variants import VARIANTS
+    from deformconv.study.digits.variants import VARIANTS
 
     return costs.run(VARIANTS, threads, progress)

@@ -19,7 +19,7 @@ def add(commands):
 
 
 def run_data(options):
-    from deformconv.study import datasets, published
+    from deformconv.study.digits import datasets, published
 
     check_choice("--dataset", options.dataset, datasets.NAMES)
     data = datasets.load(options.dataset)
@@ -34,7 +34,7 @@ def run_data(options):
 def run_info(options):
     import keras
 
-    from deformconv.engines import cpu
+    from deformconv.engines import native
     from deformconv.study import provenance
 
     for name, version in provenance.versions().items():
@@ -42,5 +42,5 @@ def run_info(options):
     print(f"{'hardware':12} {provenance.hardware()}")
     print(f"{'engine':12} {keras.backend.backend()}")
     if keras.backend.backend() == "tensorflow":
-        print(f"{'CPU kernels':12} {cpu.status()}")
+        print(f"{'CPU kernels':12} {native.status()}")
     return 0

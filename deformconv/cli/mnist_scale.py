@@ -31,18 +31,20 @@ def add(commands):
 
 
 def run(options):
-    from deformconv.study import datasets, mnist_scale, results
+    from deformconv.study import results
+    from deformconv.study.digits import datasets
+    from deformconv.study.mnist_scale import experiment, protocol
 
     for variant in options.variant or ():
-        check_choice("--variant", variant, mnist_scale.MnistScale.descriptions)
-    if not 1 <= options.realisations <= mnist_scale.REALISATIONS:
+        check_choice("--variant", variant, experiment.MnistScale.descriptions)
+    if not 1 <= options.realisations <= protocol.REALISATIONS:
         raise ValueError(f"--realisations must be between 1 and 6; received {options.realisations}.")
     if options.steps < 1:
         raise ValueError(f"--steps must be at least 1; received {options.steps}.")
     if not options.offset_lr_multiplier > 0:
         raise ValueError(f"--offset-lr-multiplier must be positive; received {options.offset_lr_multiplier}.")
-    settings = mnist_scale.Settings(steps=options.steps, offset_lr_multiplier=options.offset_lr_multiplier)
-    queue = mnist_scale.MnistScale(datasets.load("mnist"), settings, options.out, options.command_line)
+    settings = experiment.Settings(steps=options.steps, offset_lr_multiplier=options.offset_lr_multiplier)
+    queue = experiment.MnistScale(datasets.load("mnist"), settings, options.out, options.command_line)
     for made in queue.run_all(options.variant or queue.descriptions, range(options.realisations)):
         print(f"{made['variant']}, realisation {made['seed']}: test error {made['error']:.2%}", flush=True)
     print("\nTest error on MNIST-scale, mean ± standard deviation over realisations:\n")

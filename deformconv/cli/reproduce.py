@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from deformconv.cli.shared import add_devices, check_choice, say, spread
+from deformconv.cli.shared import PRECISIONS, add_devices, check_choice, say, spread
+
+MEASURES = ("regular", "scaled")
 
 
 def add(commands):
@@ -54,8 +56,9 @@ def add(commands):
 
 
 def run(options):
-    from deformconv.study import datasets, experiment, landing, results
-    from deformconv.study.variants import VARIANTS
+    from deformconv.study import landing, results
+    from deformconv.study.digits import datasets, experiment
+    from deformconv.study.digits.variants import VARIANTS
 
     check_choice("--budget", options.budget, experiment.BUDGETS)
     changes = {"precision": options.precision}
@@ -66,7 +69,7 @@ def run(options):
         if not 0 <= options.unscaled <= 1:
             raise ValueError(f"--unscaled must be a share between 0 and 1; received {options.unscaled}.")
         changes["unscaled_share"] = options.unscaled
-    check_choice("--precision", options.precision, experiment.PRECISIONS)
+    check_choice("--precision", options.precision, PRECISIONS)
     for variant in options.variant or ():
         check_choice("--variant", variant, VARIANTS)
     if options.seeds < 1:
@@ -95,9 +98,9 @@ def run(options):
         return 0
     draw(study, folder)
     print(f"\nTest accuracy on {data.name}, mean ± standard deviation over seeds:\n")
-    print(results.table(study.results.runs))
+    print(results.table(study.results.runs, MEASURES))
     print(f"\nWritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-    landings = landing.landings(runs, stated)
+    landings = landing.landings(runs, stated, MEASURES)
     if options.compare:
         print(f"\nBeside {options.compare}, at {landing.CONFIDENCE:.0%} confidence:\n")
         print("\n".join(map(str, landings)) or "it has no two runs of any of these variants.")
@@ -108,11 +111,12 @@ def draw(study, folder):
     import matplotlib
 
     matplotlib.use("Agg")
+    from deformconv import training
     from deformconv.course import figures
-    from deformconv.study import models
+    from deformconv.study.digits import models
 
     figures.accuracy_against_zoom(study.results.runs).savefig(folder / "accuracy_against_zoom.png", dpi=200)
     if study.results.find("deformable", 0):
         learned = study.model("deformable", 0)
-        rigid = models.transplant(study.model("regular", 0), models.digit_classifier(models.deformable))
+        rigid = training.transplant(study.model("regular", 0), models.digit_classifier(models.deformable))
         figures.save_animation(folder / "sampling_points.gif", rigid, learned, study.data.x_test[0])

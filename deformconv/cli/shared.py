@@ -4,6 +4,9 @@ import os
 import sys
 from contextlib import contextmanager
 
+# Keras's policies that a network can be trained under.
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
 
 def add_devices(command):
     command.add_argument(
@@ -31,7 +34,7 @@ def _process(text):
 @contextmanager
 def spread(options):
     """The devices that the options ask for. With several processes, an error ends this one without a farewell."""
-    from deformconv.study import devices
+    from deformconv.training import devices
 
     several = options.process[1] > 1
     if options.devices != "all" and not options.devices.isdigit():
@@ -49,7 +52,7 @@ def spread(options):
 
 def say(line):
     """Of several processes, one tells."""
-    from deformconv.study import devices
+    from deformconv.training import devices
 
     if devices.is_first():
         print(line, flush=True)

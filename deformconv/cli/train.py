@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deformconv.cli.shared import add_devices, check_choice, say, spread
+from deformconv.cli.shared import PRECISIONS, add_devices, check_choice, say, spread
 
 MOMENTUM = 0.9  # of BatchNorm's statistics, for trainings of a few hundred steps
 
@@ -106,7 +106,7 @@ def run(options):
     settings = Settings.of(options)
     folder = options.out or Path("results") / f"train-{options.data.resolve().stem}"
     with spread(options):
-        from deformconv.study import devices
+        from deformconv.training import devices
 
         told = _finished(folder, settings)
         if not devices.first_says(told is not None):
@@ -118,8 +118,6 @@ def run(options):
 
 
 def _check(options):
-    from deformconv.study.experiment import PRECISIONS
-
     check_choice("--precision", options.precision, PRECISIONS)
     for name in ("steps", "batch_size", "every", "accumulate"):
         if getattr(options, name) < 1:
@@ -148,7 +146,7 @@ def _check(options):
 
 def _finished(folder, settings):
     """What the finished training there told; None if there is none."""
-    from deformconv.study import checkpoint
+    from deformconv.training import checkpoint
 
     path = folder / "training.json"
     begun = any(file.exists() for file in (folder / "model.keras", *checkpoint.all_of(folder / "training.npz")))
@@ -165,10 +163,11 @@ def _finished(folder, settings):
 
 
 def _train(options, settings, folder):
-    from deformconv.study import checkpoint, devices, own_data, training
-    from deformconv.study.files import write_atomically
+    from deformconv import training
     from deformconv.study.provenance import hardware, versions
-    from deformconv.study.scaling import Scaling
+    from deformconv.training import checkpoint, devices, own_data
+    from deformconv.training.files import write_atomically
+    from deformconv.training.scaling import Scaling
 
     size, grey = options.size, options.grey
     if options.model:
@@ -177,7 +176,7 @@ def _train(options, settings, folder):
         if options.data.suffix != ".npz":
             _, height, width, channels = seen.input_shape
             size, grey = size or (height and width and (height, width)), channels == 1 if grey is None else grey
-    data = own_data.load(options.data, size and tuple(size), grey, options.stream)
+    data = own_data.load_images(options.data, size and tuple(size), grey, options.stream)
     (x, y), kept = data.split(options.validation)
     if options.model:
         with devices.alone():
@@ -241,7 +240,7 @@ def _train(options, settings, folder):
 def _network(options, shape, classes):
     import keras
 
-    from deformconv.study import models
+    from deformconv.study.digits import models
 
     convolution = models.rigid
     if not options.plain:

@@ -7,18 +7,11 @@ Values of images between the pixels: bilinear, zero outside, with the gradients 
 Engines know nothing of the rest of the package; everything above them calls these two.
 """
 
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache, partial
+from functools import partial
 
 import keras
 
-from deformconv.engines import columns, portable
-
-# Both are TensorFlow's alone. Not None while a model is recorded for another runtime: called in place of `convolve`.
-_recorder = ContextVar("recorder", default=None)
-# True while a graph is to hold nothing but TensorFlow's own operations.
-_stock_only = ContextVar("stock_only", default=False)
+from deformconv.engines import columns, portable, switches
 
 
 def sample(images, coords):
@@ -46,14 +39,14 @@ def _engine(images):
     portably = portable.sample, partial(columns.convolve, portable.sample)
     if not has_native_kernel():
         return portably
-    if recorder := _recorder.get():
+    if recorder := switches.recorder.get():
         return portable.sample, recorder
     if _within_xla():
         return portably
-    from deformconv.engines import cpu, tensorflow
+    from deformconv.engines import native, tensorflow
 
-    if not _stock_only.get() and cpu.kernels():
-        from deformconv.engines.cpu import operators
+    if not switches.stock_only.get() and native.kernels():
+        from deformconv.engines.native import operators
 
         return operators.sample, operators.convolve
     if keras.backend.standardize_dtype(images.dtype) == "float64":  # the stock kernel would compute in float32
@@ -72,43 +65,3 @@ def _within_xla():
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
     return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
-
-
-@contextmanager
-def _set(variable, value):
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
-
-
-def recording(function):
-    """Within: `convolve` is `function`, and `sample` the portable one."""
-    return _set(_recorder, function)
-
-
-def stock_operations():
-    """A context in which TensorFlow graphs are made of TensorFlow's own operations alone.
-
-    Example:
-        >>> from deformconv.engines import stock_operations
-        >>> model = keras.Sequential([keras.Input((9, 7, 2)), DeformableConv2D(4, 3)])
-        >>> if keras.backend.backend() == "tensorflow":
-        ...     with stock_operations():
-        ...         model.export("served", verbose=False)
-    """
-    return _set(_stock_only, True)
-
-
-@cache
-def fused(function):
-    """A pure function of tensors, its many small steps compiled into few passes over memory where that needs help.
-
-    JAX compiles whole models by itself; on TensorFlow this is XLA, for this function alone.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return function
-    import tensorflow as tf
-
-    return tf.function(function, jit_compile=True, autograph=False)

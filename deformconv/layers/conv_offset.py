@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from deformconv import engines
+from deformconv.engines.fused import fused
 from deformconv.sampling import as_coordinates, bilinear_sample
 
 
@@ -82,7 +83,7 @@ class ConvOffset2D(keras.layers.Layer):
             offsets = ops.reshape(ops.transpose(offsets, (0, 3, 1, 2, 4)), (-1, height, width, 2))
         flat = ops.reshape(ops.transpose(inputs, (0, 3, 1, 2)), (-1, height, width, 1))
         coords = pixel_grid(height, width, offsets.dtype) + offsets
-        warped = engines.fused(ceil_sample)(flat, coords) if self.layout == "2017" else bilinear_sample(flat, coords)
+        warped = fused(ceil_sample)(flat, coords) if self.layout == "2017" else bilinear_sample(flat, coords)
         return ops.transpose(ops.reshape(warped, (batch, channels, height, width)), (0, 2, 3, 1))
 
     def compute_output_shape(self, input_shape):

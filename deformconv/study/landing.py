@@ -7,7 +7,6 @@ from scipy import stats
 
 # How sure the range is to hold one more run of the same kind.
 CONFIDENCE = 0.99
-MEASURES = ("regular", "scaled")
 
 
 class Landing(NamedTuple):
@@ -31,7 +30,7 @@ class Landing(NamedTuple):
         )
 
 
-def landings(runs, stated) -> list[Landing]:
+def landings(runs, stated, measures) -> list[Landing]:
     """Where each of `runs` lands in the prediction interval of the stated runs of its variant.
 
     With mean `m` and sample standard deviation `s` of `n` stated runs, one more lands within `m ± t s sqrt(1 + 1/n)`,
@@ -43,7 +42,7 @@ def landings(runs, stated) -> list[Landing]:
         if len(own) < 2:
             continue
         t = stats.t.ppf((1 + CONFIDENCE) / 2, len(own) - 1)
-        for measure in MEASURES:
+        for measure in measures:
             values = np.array([other[measure] for other in own])
             reach = t * values.std(ddof=1) * np.sqrt(1 + 1 / len(own))
             low, high = max(values.mean() - reach, 0.0), min(values.mean() + reach, 1.0)

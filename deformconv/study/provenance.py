@@ -9,16 +9,7 @@ import keras
 import numpy as np
 
 import deformconv
-
-
-def engine_devices() -> list[str]:
-    """What the engine in use can compute on here: `"gpu:0"`, `"cpu:0"` and the like."""
-    if keras.backend.backend() != "torch":
-        return keras.distribution.list_devices()
-    import torch  # which Keras has no list for
-
-    found = [f"gpu:{number}" for number in range(torch.cuda.device_count())]
-    return found or ["mps:0" if torch.backends.mps.is_available() else "cpu:0"]
+from deformconv.training.devices import engine_devices
 
 
 def hardware() -> str:

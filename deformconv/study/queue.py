@@ -8,9 +8,10 @@ from pathlib import Path
 import keras
 from filelock import FileLock, Timeout
 
-from deformconv.study import checkpoint, devices, models
+from deformconv import training
 from deformconv.study.provenance import hardware, versions
 from deformconv.study.results import Results
+from deformconv.training import checkpoint, devices
 
 WAIT_SECONDS = 1.0
 
@@ -133,7 +134,7 @@ class Queue:
             "variant": variant,
             "seed": seed,
             **tested,
-            "trained_parameters": models.count_trained(model),
+            "trained_parameters": training.count_trained(model),
             "parameters": model.count_params(),
             **told,
             "hardware": hardware(),

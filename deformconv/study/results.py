@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from deformconv.study.files import write_atomically
-from deformconv.study.variants import VARIANTS
+from deformconv.training.files import write_atomically
 
 FORMAT = 1
 
@@ -19,15 +18,14 @@ class Results:
     Args:
         path: of the file.
         settings: a dataclass of all that decides the outcome of a run besides its variant and seed.
-        descriptions: of each variant, in its order; by default the study's.
+        descriptions: of each variant, in its order.
 
     Raises:
         ValueError: if the file there holds runs of other settings, or is not a results file.
     """
 
-    def __init__(self, path, settings, descriptions=None):
-        self.path, self.settings, self.runs = Path(path), settings, []
-        self.descriptions = descriptions or {name: variant.description for name, variant in VARIANTS.items()}
+    def __init__(self, path, settings, descriptions):
+        self.path, self.settings, self.descriptions, self.runs = Path(path), settings, descriptions, []
         self.read()
 
     def read(self):
@@ -90,31 +88,20 @@ def command(runs) -> str:
     return min((run["command"] for run in runs if run["seed"] == last), key=len)
 
 
-ACCURACIES = {
-    "regular": "the test set as it is",
-    "scaled": "digits shrunk to 1.0-0.4 of their size, each axis on its own, and shifted: what fine-tuning sees",
-    "scaled_nearest": "the same, each pixel the nearest, as in 2017",
-    "enlarged": "digits 1.0-1.67 times their size",
-    "shrunk": "digits shrunk to 0.4-0.33 of their size, and shifted",
-    "rotated": "digits turned by up to 45 degrees",
-}
-
-
-def summarise(runs, measures=tuple(ACCURACIES)) -> dict[str, dict]:
+def summarise(runs, measures) -> dict[str, dict]:
     """Per variant: number of seeds, and mean and sample standard deviation of each measure, in per cent."""
     summary = {}
-    for variant in VARIANTS:
+    for variant in dict.fromkeys(run["variant"] for run in runs):
         own = [run for run in runs if run["variant"] == variant]
-        if own:
-            summary[variant] = {"seeds": len(own), "trained_parameters": own[0]["trained_parameters"]}
-            for key in (key for key in measures if key in own[0]):
-                values = 100 * np.array([run[key] for run in own])
-                spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-                summary[variant][key] = (float(values.mean()), spread)
+        summary[variant] = {"seeds": len(own), "trained_parameters": own[0]["trained_parameters"]}
+        for key in (key for key in measures if key in own[0]):
+            values = 100 * np.array([run[key] for run in own])
+            spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+            summary[variant][key] = (float(values.mean()), spread)
     return summary
 
 
-def table(runs, measures=("regular", "scaled")) -> str:
+def table(runs, measures) -> str:
     """The results as a Markdown table, which reads well in a terminal too."""
 
     def cell(mean, spread):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-ADDRESS = runpy.run_path(str(ROOT / "book/address.py"))
+ADDRESS = runpy.run_path(str(ROOT / "tools/address.py"))
 NOTEBOOKS = sorted((ROOT / "book").rglob("*.ipynb"))
 URL = "https://github.com/somebody/a-book"
 
@@ -22,13 +22,13 @@ def copy(tmp_path):
     """A copy of what the command touches."""
     (tmp_path / "book").mkdir()
     shutil.copy(ROOT / "_config.yml", tmp_path)
-    for path in (ROOT / "book/address.py", NOTEBOOKS[0]):
+    for path in (ROOT / "tools/address.py", NOTEBOOKS[0]):
         shutil.copy(path, tmp_path / "book")
     return tmp_path
 
 
 def run(copy, *arguments):
-    return subprocess.run([sys.executable, copy / "book/address.py", *arguments], capture_output=True, text=True)
+    return subprocess.run([sys.executable, copy / "tools/address.py", *arguments], capture_output=True, text=True)
 
 
 def setup_cell(copy):

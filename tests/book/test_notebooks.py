@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-EXERCISE = runpy.run_path(str(ROOT / "book/publish.py"))["EXERCISE"]
+EXERCISE = runpy.run_path(str(ROOT / "tools/publish.py"))["EXERCISE"]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 CAPTION = re.compile(r"\*Figure (\d+|P\d)\.(\d+)\. [^*]{10,}[.?)]\*")  # a paragraph: *Figure 3.2. What it shows.*
 

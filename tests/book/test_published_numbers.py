@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from deformconv.study import mnist_scale, results
-from deformconv.study.variants import VARIANTS
+from deformconv.study import results
+from deformconv.study.digits.experiment import ACCURACIES
+from deformconv.study.digits.variants import VARIANTS
+from deformconv.study.mnist_scale import experiment, protocol
 
 ROOT = Path(__file__).parents[2]
 RUNS = results.read(ROOT / "book/results/scaled_mnist.json")
 
 
-PUBLISH = runpy.run_path(str(ROOT / "book/publish.py"))
+PUBLISH = runpy.run_path(str(ROOT / "tools/publish.py"))
 
 
 @pytest.mark.parametrize("page", PUBLISH["PAGES"], ids=lambda page: page.name)
@@ -47,8 +49,8 @@ def test_committed_results_hold_every_variant_with_five_seeds_each():
 
 def test_the_first_study_reached_its_goal():
     runs = results.read(ROOT / "book/results/scaled_mnist_first.json")
-    assert results.summarise(runs)["deformable"]["scaled"][0] >= 97.3
-    assert results.summarise(runs)["deformable"]["regular"][0] >= 98.0
+    assert results.summarise(runs, ACCURACIES)["deformable"]["scaled"][0] >= 97.3
+    assert results.summarise(runs, ACCURACIES)["deformable"]["regular"][0] >= 98.0
 
 
 @pytest.mark.parametrize("variant", ["deformable", "deformable-all-layers", "deformable-groups", "conv-offset"])
@@ -96,7 +98,7 @@ def test_slow_offsets_pay_where_everything_trains_from_scratch():
     fast = results.read(ROOT / "book/results/from_scratch_full_rate.json")
     for seed in {seed for _, seed in by}:
         slow, plain = by["from-scratch-deformable", seed], by["from-scratch", seed]
-        assert all(slow[name] > plain[name] for name in results.ACCURACIES), seed
+        assert all(slow[name] > plain[name] for name in ACCURACIES), seed
         assert all(run["regular"] < plain["regular"] and run["scaled"] < plain["scaled"] for run in fast)
 
 
@@ -111,9 +113,9 @@ def test_offsets_alone_reach_the_higher_goal():
 def test_deformation_pays_on_mnist_scale_in_every_realisation():
     runs = results.read(ROOT / "book/results/mnist_scale.json")
     errors = {(run["variant"], run["seed"]): run["error"] for run in runs}
-    names = mnist_scale.MnistScale.descriptions
-    assert errors.keys() == {(name, seed) for name in names for seed in range(mnist_scale.REALISATIONS)}
-    for seed in range(mnist_scale.REALISATIONS):
+    names = experiment.MnistScale.descriptions
+    assert errors.keys() == {(name, seed) for name in names for seed in range(protocol.REALISATIONS)}
+    for seed in range(protocol.REALISATIONS):
         assert max(errors["deformable", seed], errors["modulated", seed]) < errors["regular", seed]
 
 

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-SCRIPT = str(Path(__file__).parents[2] / "book/receptive_fields.py")
+SCRIPT = str(Path(__file__).parents[2] / "tools/receptive_fields.py")
 LOOKED_AT = ("regular", "deformable")
 
 
@@ -25,7 +25,7 @@ def test_every_network_of_a_whole_seed_is_measured_in_the_settings_of_its_study(
     runpy.run_path(SCRIPT, run_name="__main__")
 
     measured = json.loads(out.read_text())
-    assert measured["digits"] == 1 and measured["command"].startswith("python book/receptive_fields.py")
+    assert measured["digits"] == 1 and measured["command"].startswith("python tools/receptive_fields.py")
     # Of seed 1 one network is gone, so a mean over seeds would compare different ones.
     assert [(one["variant"], one["seed"]) for one in measured["networks"]] == [(name, 0) for name in LOOKED_AT]
     for one in measured["networks"]:

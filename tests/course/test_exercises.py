@@ -7,7 +7,7 @@ from solutions import EXERCISES
 
 from deformconv import reference
 from deformconv.course import exercises
-from deformconv.study.scaling import zoomed_copy
+from deformconv.training.scaling import zoomed_copy
 
 LISTED = [(number, *mistake) for number, exercise in EXERCISES.items() for mistake in exercise.listed]
 SLIPS = [(number, *slip) for number, exercise in EXERCISES.items() for slip in exercise.slips]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deformconv import DeformableConv2D
+from deformconv import DeformableConv2D, training
 from deformconv.course import figures
 from deformconv.course.figures.points import draw_points, glow, smooth
-from deformconv.study import models
+from deformconv.study.digits import models
 
 # Pixel 3 of the last map looks at rows 6 to 8 of conv22's input (stride 2); conv21 at one row more on either side;
 # and conv12 (stride 2) at the rows 2 y to 2 y + 2 of the image, for each of those rows y.
@@ -21,7 +21,7 @@ ROWS = [2 * (6 + a + b - 1) + c for a, b, c in itertools.product(range(3), repea
 @pytest.fixture(scope="module")
 def rigid(study):
     """The regular classifier in deformable clothes, its offsets zero."""
-    return models.transplant(study.model("regular", 0), models.digit_classifier(models.deformable))
+    return training.transplant(study.model("regular", 0), models.digit_classifier(models.deformable))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_trained_models_points_have_moved(study, image):
 
 def test_offsets_move_the_points_by_their_layers_stride(rigid, image):
     """A pixel of conv12's input is one of the image; a pixel of conv22's is two, (y, x) in that order."""
-    moved = models.transplant(rigid, models.digit_classifier(models.deformable))
+    moved = training.transplant(rigid, models.digit_classifier(models.deformable))
     moved.get_layer("conv12").offset_conv.bias.assign(np.tile([0.25, -0.5], 9))
     moved.get_layer("conv22").offset_conv.bias.assign(np.tile([1, -2], 9))
     expected = trace(rigid, image) + [2 * 1 + 0.25, 2 * -2 - 0.5]
@@ -72,7 +72,7 @@ def test_each_image_of_a_batch_has_its_own_points(study):
 
 
 def test_depth_one_is_nine_points_over_the_middles_of_the_layers_below(rigid, image):
-    moved = models.transplant(rigid, models.digit_classifier(models.deformable))
+    moved = training.transplant(rigid, models.digit_classifier(models.deformable))
     moved.get_layer("conv12").offset_conv.bias.assign(np.full(18, 5.0))  # not followed
     moved.get_layer("conv22").offset_conv.bias.assign(np.tile([1, -2], 9))
     # by hand: tap u of conv22's input stands over pixel 2 u + 1 of the image

@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def drawing():
-    """`book/explorables.py`, as a namespace."""
+    """`tools/explorables.py`, as a namespace."""
     pytest.importorskip("playwright")
-    return runpy.run_path(str(ROOT / "book/explorables.py"))
+    return runpy.run_path(str(ROOT / "tools/explorables.py"))
 
 
 @pytest.fixture(scope="session")

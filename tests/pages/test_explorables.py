@@ -27,14 +27,14 @@ def test_an_unknown_one_is_refused():
 @every_figure
 def test_what_is_kept_for_pages_without_scripts_is_what_is_drawn_at_first(page, drawing, name):
     kept = (explorables.FOLDER / "drawn" / f"{name}.html").read_text()
-    assert drawing["drawn"](page, name) == kept, "run `python book/explorables.py`"
+    assert drawing["drawn"](page, name) == kept, "run `python tools/explorables.py`"
 
 
 def test_chapters_show_every_figure_as_it_is_now(drawing):
     named = set()
     for path in sorted((ROOT / "book").rglob("*.ipynb")):
         for cell, name in drawing["shown"](nbformat.read(path, as_version=4)):
-            assert cell.outputs[0].data["text/html"] == explorables.html(name), "run `python book/explorables.py`"
+            assert cell.outputs[0].data["text/html"] == explorables.html(name), "run `python tools/explorables.py`"
             named.add(name)
     assert named == set(explorables.NAMES)
 

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from deformconv.course import explorables, figures
-from deformconv.course.figures.study import LOOKS
-from deformconv.study import results, scaling, trained
+from deformconv.course.figures.run_the_frozen_fine_tune import LOOKS
+from deformconv.study import results
+from deformconv.study.digits import trained
+from deformconv.training import scaling
 
 ROOT = Path(__file__).parents[2]
-MAKE = runpy.run_path(str(ROOT / "book/explorable_data.py"))
+MAKE = runpy.run_path(str(ROOT / "tools/explorable_data.py"))
 
 
 def held(name):
@@ -58,7 +60,7 @@ def numbers(text):
 
 @pytest.mark.parametrize("name", ["accuracy_curves", "speed_and_size"])
 def test_the_numbers_are_those_of_the_committed_results(name):
-    assert MAKE[name]() == held(name), "run `python book/explorable_data.py`"
+    assert MAKE[name]() == held(name), "run `python tools/explorable_data.py`"
 
 
 def test_what_is_packed_can_be_unpacked():

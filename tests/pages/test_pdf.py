@@ -16,7 +16,7 @@ PAGE = f"<title>A book</title><h1>One</h1>{FIGURE}{CITED}<h2 id=two>Two</h2><div
 
 @pytest.fixture
 def print_book(chromium, monkeypatch):
-    tool = runpy.run_path(str(ROOT / "book/pdf.py"))
+    tool = runpy.run_path(str(ROOT / "tools/pdf.py"))
     # One browser at a time: this one takes the part of the one that the command opens.
     opened = type("Opened", (), {"__enter__": lambda _: chromium, "__exit__": lambda *_: None})
     monkeypatch.setattr(runpy, "run_path", lambda path: {"browser": opened})

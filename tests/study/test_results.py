@@ -6,15 +6,17 @@ import os
 import numpy as np
 import pytest
 
-from deformconv.study import experiment, results
-from deformconv.study.variants import VARIANTS
+from deformconv.study import results
+from deformconv.study.digits import experiment
 
 SETTINGS = experiment.Settings("digits", "tiny", 6, 3, test_images=40, zoom_images=10)
+DESCRIPTIONS = experiment.Study.descriptions
+MEASURES = ("regular", "scaled")
 
 
 @pytest.fixture
 def kept(tmp_path):
-    return results.Results(tmp_path / "results.json", SETTINGS)
+    return results.Results(tmp_path / "results.json", SETTINGS, DESCRIPTIONS)
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def test_runs_are_added_in_order_and_read_back(kept, make_run):
     added = [make_run("deformable", 1), make_run("regular", 1), make_run("deformable", 0), make_run("regular", 0)]
     for run in added:
         kept.add(run)
-    again = results.Results(kept.path, SETTINGS)
+    again = results.Results(kept.path, SETTINGS, DESCRIPTIONS)
     assert again.runs == added[::-1][:1] + [added[1], added[2], added[0]]
     assert again.find("deformable", 0) == added[2]
     assert again.find("batchnorm-only", 0) is None
@@ -49,17 +51,17 @@ def test_runs_of_other_settings_are_not_mixed_in(kept, make_run, key, value):
     kept.add(make_run("regular"))
     before = kept.path.read_bytes()
     with pytest.raises(ValueError, match=f"results.json holds runs with {key}=.*{value!r}.* Choose another --out"):
-        results.Results(kept.path, dataclasses.replace(SETTINGS, **{key: value}))
+        results.Results(kept.path, dataclasses.replace(SETTINGS, **{key: value}), DESCRIPTIONS)
     assert kept.path.read_bytes() == before
 
 
 def test_a_run_of_a_variant_that_has_changed_since_is_refused(kept, make_run):
-    kept.add(make_run("deformable-groups", description=VARIANTS["deformable-groups"].description))
-    assert len(results.Results(kept.path, SETTINGS).runs) == 1
+    kept.add(make_run("deformable-groups", description=DESCRIPTIONS["deformable-groups"].description))
+    assert len(results.Results(kept.path, SETTINGS, DESCRIPTIONS).runs) == 1
     before = kept.path.read_text()
     kept.path.write_text(before.replace("sixteen offset groups", "eight offset groups"))
     with pytest.raises(ValueError, match="a run of 'deformable-groups' from when it was another .*eight offset groups"):
-        results.Results(kept.path, SETTINGS)
+        results.Results(kept.path, SETTINGS, DESCRIPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_a_run_of_a_variant_that_has_changed_since_is_refused(kept, make_run):
 def test_a_damaged_file_is_refused_and_left_as_it_is(kept, content):
     kept.path.write_bytes(content)
     with pytest.raises(ValueError, match="results.json is not a results file that this version reads"):
-        results.Results(kept.path, SETTINGS)
+        results.Results(kept.path, SETTINGS, DESCRIPTIONS)
     assert kept.path.read_bytes() == content
 
 
@@ -132,19 +134,19 @@ def test_the_command_of_runs_made_in_pieces_is_the_one_that_makes_them_all(make_
 
 def test_a_summary_has_means_and_sample_deviations_in_per_cent(make_run):
     runs = [
+        make_run("regular", 0, 0.75, 0.125, trained_parameters=242_250),
         make_run("batchnorm-only", 0, 0.98, 0.5),
         make_run("batchnorm-only", 1, 0.96, 0.6),
         make_run("batchnorm-only", 2, 0.97, 0.4),
-        make_run("regular", 0, 0.75, 0.125, trained_parameters=242_250),
     ]
-    summary = results.summarise(runs)
+    summary = results.summarise(runs, MEASURES)
     assert list(summary) == ["regular", "batchnorm-only"]
     assert summary["batchnorm-only"]["seeds"] == 3
     assert summary["batchnorm-only"]["regular"] == pytest.approx((97, 1))
     assert summary["batchnorm-only"]["scaled"] == pytest.approx((50, 10))
     assert summary["regular"]["trained_parameters"] == 242_250
     assert summary["regular"]["scaled"] == (12.5, pytest.approx(np.nan, nan_ok=True))
-    assert results.table(runs).splitlines() == [
+    assert results.table(runs, MEASURES).splitlines() == [
         "| variant        | trained weights |    regular % |      scaled % | seeds |",
         "|----------------|----------------:|-------------:|--------------:|------:|",
         "| regular        |         242,250 |        75.00 |         12.50 |     1 |",
@@ -153,5 +155,5 @@ def test_a_summary_has_means_and_sample_deviations_in_per_cent(make_run):
 
 
 def test_the_table_of_nothing_is_a_head():
-    assert results.summarise([]) == {}
+    assert results.summarise([], MEASURES) == {}
     assert len(results.table([]).splitlines()) == 2

@@ -1,40 +1,53 @@
 """The checks that the chapters' exercises call: `check_...(your_function)`."""
 
-from deformconv.course.exercises.breaking import (
+from deformconv.course.exercises.break_a_good_classifier import (
     check_accuracy,
     check_confusion,
     check_receptive_field,
     check_zoom_about,
 )
-from deformconv.course.exercises.fast import (
-    check_attainable,
-    check_blocks,
-    check_multiply_adds,
-    check_ratio,
-    check_traffic,
-)
-from deformconv.course.exercises.flow import (
+from deformconv.course.exercises.give_every_pixel_an_offset import (
     check_layout_test,
     check_read_row,
     check_shrink_flow,
     check_unscramble,
     check_warp_channels,
 )
-from deformconv.course.exercises.learning import (
+from deformconv.course.exercises.give_every_tap_an_offset import (
+    check_from_xy_columns,
+    check_offset_groups,
+    check_output_pixel,
+    check_zoom_offsets,
+)
+from deformconv.course.exercises.learn_the_offsets import (
     check_bounded,
     check_kernel_gradient,
     check_loss_slope,
     check_rates,
     check_share_outside,
 )
-from deformconv.course.exercises.pooling import (
+from deformconv.course.exercises.make_it_fast import (
+    check_attainable,
+    check_blocks,
+    check_multiply_adds,
+    check_ratio,
+    check_traffic,
+)
+from deformconv.course.exercises.pool_deformable_regions import (
     check_align,
     check_box_overlap,
     check_moved_points,
     check_offsets_in_pixels,
     check_own_channels,
 )
-from deformconv.course.exercises.projects_lines import (
+from deformconv.course.exercises.project_port_your_cnn import (
+    check_choose,
+    check_freeze,
+    check_inventory,
+    check_port,
+    check_same_start,
+)
+from deformconv.course.exercises.project_read_slanted_lines import (
     check_by_digit,
     check_follow,
     check_line_boxes,
@@ -42,14 +55,7 @@ from deformconv.course.exercises.projects_lines import (
     check_line_slope,
     check_shares_right,
 )
-from deformconv.course.exercises.projects_port import (
-    check_choose,
-    check_freeze,
-    check_inventory,
-    check_port,
-    check_same_start,
-)
-from deformconv.course.exercises.projects_segment import (
+from deformconv.course.exercises.project_segment_shapes import (
     check_along_and_across,
     check_control_width,
     check_deformable_middle,
@@ -57,41 +63,40 @@ from deformconv.course.exercises.projects_segment import (
     check_shape_mask,
     check_tap_places,
 )
-from deformconv.course.exercises.sampling import check_edge_row, check_sample_points, check_scatter, check_slopes
-from deformconv.course.exercises.seeing import (
+from deformconv.course.exercises.run_the_frozen_fine_tune import (
+    check_mean_and_spread,
+    check_moved,
+    check_offset_parameters,
+    check_running_statistics,
+)
+from deformconv.course.exercises.sample_between_pixels import (
+    check_edge_row,
+    check_sample_points,
+    check_scatter,
+    check_slopes,
+)
+from deformconv.course.exercises.see_what_it_looks_at import (
     check_best_zoom,
     check_effective_dilation,
     check_next_points,
     check_reach,
     check_resting_taps,
 )
-from deformconv.course.exercises.study import (
-    check_mean_and_spread,
-    check_moved,
-    check_offset_parameters,
-    check_running_statistics,
-)
-from deformconv.course.exercises.taps import (
-    check_from_xy_columns,
-    check_offset_groups,
-    check_output_pixel,
-    check_zoom_offsets,
-)
-from deformconv.course.exercises.using import (
+from deformconv.course.exercises.use_it_in_your_own_model import (
     check_batchnorm_together,
     check_bring,
     check_clip_together,
     check_patience,
     check_rounded,
 )
-from deformconv.course.exercises.warps import (
+from deformconv.course.exercises.warp_the_whole_image import (
     check_one_warp,
     check_place,
     check_resize,
     check_swirl,
     check_turn_about,
 )
-from deformconv.course.exercises.weighing import (
+from deformconv.course.exercises.weigh_every_tap import (
     check_count_weights,
     check_mask_and_slope,
     check_modulated_pixel,

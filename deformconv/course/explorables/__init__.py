@@ -2,7 +2,7 @@
 
 Each is one HTML file in this folder: what is to be seen, and the script that makes it move. `common.js` and
 `common.css` are what all of them share. What the script draws at first lies in `drawn/` (made by
-`book/explorables.py`), and remains where scripts are off. No other file is needed, and no other host asked.
+`tools/explorables.py`), and remains where scripts are off. No other file is needed, and no other host asked.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The book's drawings: functions that draw on a new matplotlib figure and return it."""
 
-from deformconv.course.figures.breaking import (
+from deformconv.course.figures.break_a_good_classifier import (
     answer_explorer,
     answers,
     bar_detector,
@@ -9,9 +9,7 @@ from deformconv.course.figures.breaking import (
     grid_on_stroke,
     zoom_curves,
 )
-from deformconv.course.figures.explore import explore
-from deformconv.course.figures.fast import block_sizes, roofline, speeds_and_target, time_bars
-from deformconv.course.figures.flow import (
+from deformconv.course.figures.give_every_pixel_an_offset import (
     bump_flow,
     claims,
     flow_and_target,
@@ -23,12 +21,23 @@ from deformconv.course.figures.flow import (
     sent_and_received,
     where_offsets_go,
 )
-from deformconv.course.figures.learning import (
+from deformconv.course.figures.give_every_tap_an_offset import (
+    border,
+    channel_order,
+    columns_picture,
+    response_maps,
+    tap_arrows,
+    tap_explorer,
+    tap_paths,
+    taps_on_image,
+)
+from deformconv.course.figures.learn_the_offsets import (
     gradient_way,
     offset_growth,
     offset_search,
     taps_in_panels,
 )
+from deformconv.course.figures.make_it_fast import block_sizes, roofline, speeds_and_target, time_bars
 from deformconv.course.figures.points import (
     digits_and_points,
     sampling_points,
@@ -36,7 +45,7 @@ from deformconv.course.figures.points import (
     spread,
     trace_points,
 )
-from deformconv.course.figures.pooling import (
+from deformconv.course.figures.pool_deformable_regions import (
     bins_on_digits,
     boxes_on_pictures,
     ink_inside,
@@ -54,7 +63,13 @@ from deformconv.course.figures.projects import (
     taps_on_shapes,
     worth_and_cost,
 )
-from deformconv.course.figures.sampling import (
+from deformconv.course.figures.run_the_frozen_fine_tune import (
+    accuracy_against_zoom,
+    accuracy_by_variant,
+    effective_dilation,
+    protocol_errors,
+)
+from deformconv.course.figures.sample_between_pixels import (
     answer_and_target,
     border_profile,
     climbs,
@@ -65,7 +80,7 @@ from deformconv.course.figures.sampling import (
     slope_profile,
     two_gradients,
 )
-from deformconv.course.figures.seeing import (
+from deformconv.course.figures.see_what_it_looks_at import (
     curves_by_layer,
     depth_by_depth,
     fields_in_rows,
@@ -75,27 +90,18 @@ from deformconv.course.figures.seeing import (
     swapped_bars,
     taps_on_digits,
 )
+from deformconv.course.figures.sliders import explore
 from deformconv.course.figures.speed import growth, growth_to_the_end, speed
-from deformconv.course.figures.study import (
-    accuracy_against_zoom,
-    accuracy_by_variant,
-    effective_dilation,
-    protocol_errors,
-)
 from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
-from deformconv.course.figures.taps import (
-    border,
-    channel_order,
-    columns_picture,
-    response_maps,
-    tap_arrows,
-    tap_explorer,
-    tap_paths,
-    taps_on_image,
+from deformconv.course.figures.use_it_in_your_own_model import offset_lengths, representable, rounded, swaps
+from deformconv.course.figures.warp_the_whole_image import (
+    chosen_against_exact,
+    looks,
+    picture_rows,
+    pictures,
+    sent_and_fetched,
 )
-from deformconv.course.figures.using import offset_lengths, representable, rounded, swaps
-from deformconv.course.figures.warps import chosen_against_exact, looks, picture_rows, pictures, sent_and_fetched
-from deformconv.course.figures.weighing import (
+from deformconv.course.figures.weigh_every_tap import (
     VERSIONS,
     fleeing_taps,
     four_versions,

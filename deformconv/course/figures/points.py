@@ -11,8 +11,8 @@ from scipy.ndimage import map_coordinates
 from deformconv import bilinear_sample
 from deformconv.arguments import check_padding, output_size, pair
 from deformconv.course.figures.style import ORANGE, SKY, style
-from deformconv.study.diagnostics import deformable_layers, offsets_of
-from deformconv.study.scaling import zoomed_copy
+from deformconv.diagnostics import deformable_layers, offsets_of
+from deformconv.training.scaling import zoomed_copy
 
 # The cover is a dark card of its own, the same on a dark page and on a light one.
 GROUND, WORDS = "#0B0E1A", "#E8ECF4"

@@ -6,7 +6,7 @@ from matplotlib import patheffects
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from deformconv.course.figures.pooling import bin_corners
+from deformconv.course.figures.pool_deformable_regions import bin_corners
 from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, show_image, style
 
 GRAY = "#777777"

@@ -1,0 +1,117 @@
+"""A training that has lost its way stops, with the name of the layer and advice; what is logged on the way."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from deformconv import training
+from deformconv.layers import DeformableConv2D
+from deformconv.training import health
+from deformconv.training.logs import Logs
+
+
+@pytest.fixture
+def images(rng):
+    return rng.uniform(size=(40, 9, 7, 1)).astype("float32")
+
+
+def network(**options):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((9, 7, 1))
+    x = DeformableConv2D(4, (3, 2), name="first", **options)(inputs)
+    x = DeformableConv2D(4, 3, strides=2, name="second", **options)(x)
+    return keras.Model(inputs, keras.layers.Dense(10, "softmax")(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def test_offsets_are_measured_in_pixels_layer_by_layer(images):
+    model = network()
+    assert health.check(model, images, 5, loss=1.0) == {"first": 0, "second": 0}
+    model.get_layer("second").offset_conv.bias.assign(np.tile([3.0, -4.0], 9))
+    assert health.check(model, images, 5, loss=1.0) == pytest.approx({"first": 0, "second": 5})
+
+
+def test_offsets_that_have_left_the_picture_are_named_with_their_layer(images):
+    """The second layer's input is 7 x 6: offsets of 13 pixels are the last that may be."""
+    model = network()
+    model.get_layer("second").offset_conv.bias.assign(np.tile([5.0, -12.0], 9))
+    assert health.check(model, images, 5, loss=1.0)["second"] == pytest.approx(13)
+    model.get_layer("second").offset_conv.bias.assign(np.tile([5.0, -12.1], 9))
+    words = (
+        r"After step 5 the offsets of 'second' are 13.09 pixels long on average, in an input of 7 x 6: .* Try a lower"
+    )
+    with pytest.raises(health.Diverged, match=words):
+        health.check(model, images, 5, loss=1.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_is_named(images, bad):
+    model = network()
+    kernel = model.get_layer("second").kernel
+    kernel.assign(np.full(kernel.shape, bad))
+    with pytest.raises(health.Diverged, match="After step 7 the weight 'second/kernel' has numbers .* `max_offset`"):
+        health.check(model, images, 7, loss=1.0)
+    model.get_layer("first").bias.assign(np.full(4, bad))
+    with pytest.raises(health.Diverged, match="the weight 'first/bias' and 1 more has numbers"):
+        health.check(model, images, 7, loss=1.0)
+
+
+def test_a_loss_that_is_not_finite_is_told_apart(images):
+    with pytest.raises(health.Diverged, match="After step 7 the loss is nan; all weights are finite still"):
+        health.check(network(), images, 7, loss=float("nan"))
+
+
+def test_a_training_whose_offsets_explode_stops_and_a_bound_keeps_it(images, rng, tmp_path):
+    labels = rng.integers(0, 10, size=40)
+    options = {"steps": 12, "batch_size": 8, "learning_rate": 20.0, "every": 4}
+    with pytest.raises(health.Diverged, match="After step 4 the offsets of '(first|second)' are .* pixels long"):
+        training.fit(network(), images, labels, logs=tmp_path / "free", **options)
+    training.fit(network(max_offset=2), images, labels, logs=tmp_path / "bound", **options)
+    lines = (tmp_path / "bound" / "log.jsonl").read_text().splitlines()
+    lengths = [json.loads(line)["offset_norm"] for line in lines]
+    assert len(lengths) == 3 and all(0 < one[name] < 3 for one in lengths for name in ("first", "second"))
+
+
+def scalars(folder):
+    """What TensorBoard reads there: `{tag: [(step, value), ...]}`."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {
+        tag: [(event.step, make_ndarray(event.tensor_proto).item()) for event in events.Tensors(tag)]
+        for tag in events.Tags()["tensors"]
+    }
+
+
+def test_each_look_is_a_line_and_a_point_for_tensorboard(images, rng, tmp_path):
+    labels = rng.integers(0, 10, size=40)
+    options = {"steps": 6, "batch_size": 8, "every": 2, "validation": (images[:9], labels[:9]), "learning_rate": 0.01}
+    told = training.fit(network(), images, labels, logs=tmp_path, **options)
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [2, 4, 6]
+    numbers = {"loss", "accuracy", "validation_loss", "validation_accuracy"}
+    assert records[0].keys() == numbers | {"step", "learning_rate", "offset_norm", "images_per_second", "seconds"}
+    assert {name: records[-1][name] for name in numbers} == {name: told[name] for name in numbers}
+    expected = [0.01 * (1 + np.cos(np.pi * step / 6)) / 2 for step in (2, 4, 6)]
+    np.testing.assert_allclose([record["learning_rate"] for record in records], expected, atol=1e-6)
+    assert records[-1]["offset_norm"].keys() == {"first", "second"} and records[-1]["offset_norm"]["second"] > 0
+    drawn = scalars(tmp_path)
+    for tag in ("validation_loss", "images_per_second"):
+        assert drawn[tag] == [(record["step"], pytest.approx(record[tag], rel=1e-6)) for record in records]
+    assert [value for _, value in drawn["offset_norm/second"]] == pytest.approx(
+        [record["offset_norm"]["second"] for record in records]
+    )
+
+
+def test_lines_of_what_was_cut_off_go_when_a_training_is_taken_up(tmp_path):
+    log = Logs(tmp_path, 0)
+    for step in (2, 4, 6):
+        log.write({"step": step, "loss": 1.0 / step})
+    log.close()
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 8, "lo')
+    Logs(tmp_path, 4).close()
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [2, 4]
