@@ -79,7 +79,7 @@ links: $(READY) ## ask every link of the book whether it still leads somewhere (
 test-engines: $(ENGINES_READY) ## the operator, the training loop, several devices, on each engine (ENGINES="tensorflow jax torch")
 	for engine in $(ENGINES); do \
 		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(AT_ONCE) $(ON_EACH_ENGINE) && \
-		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/training/test_training.py tests/training/test_checkpoint.py -k "$(EVERYWHERE)" && \
+		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/training/test_loop.py tests/training/test_checkpoint.py -k "$(EVERYWHERE)" && \
 		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(EXAMPLES) || exit 1; \
 	done
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from deformconv.bench import cases as bench_cases
 from deformconv.course import explorables, figures
+from deformconv.course.figures.bench import NAMES
 from deformconv.course.figures.run_the_frozen_fine_tune import LOOKS
-from deformconv.course.figures.speed import NAMES
 from deformconv.diagnostics import offsets_of
 from deformconv.study import results
 from deformconv.study.digits import datasets, trained

@@ -18,6 +18,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from contents import numbers
+
 from deformconv.bench import costs as bench_costs
 from deformconv.study import results
 from deformconv.study.digits import trained
@@ -332,13 +334,13 @@ EXERCISE = re.compile(r"\*\*(P?\d+\.\d+) ([^*]+)\*\* \(([^,)]+), (easy|medium|ha
 def exercises() -> str:
     """A Markdown table for each chapter and project; a star marks exercises without a check."""
     parts = []
-    for path in [*sorted(BOOK.glob("[0-9]*.ipynb")), *sorted(BOOK.glob("project_*.ipynb"))]:
-        cells = json.loads(path.read_text())["cells"]
+    for notebook in numbers():
+        cells = json.loads((BOOK / f"{notebook}.ipynb").read_text())["cells"]
         texts = [_text(cell) for cell in cells if cell["cell_type"] == "markdown"]
         lines = ["| | exercise | difficulty | time |", "|---|---|---|---|"]
         for number, name, time, difficulty, unchecked in EXERCISE.findall("\n".join(texts)):
             lines.append(f"| {number}{'*' * bool(unchecked)} | {name} | {difficulty} | {time} |")
-        parts.append(f"**{{doc}}`{path.stem}`**\n\n" + "\n".join(lines))
+        parts.append(f"**{{doc}}`{notebook}`**\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 

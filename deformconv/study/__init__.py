@@ -1,1 +1,1 @@
-"""The experiment: data, models, training, and the runs that make the tables."""
+"""Experiments, a folder each, on common ground: a queue of runs, their results, where they come from."""

@@ -20,10 +20,10 @@ URL = "https://github.com/somebody/a-book"
 @pytest.fixture
 def copy(tmp_path):
     """A copy of what the command touches."""
-    (tmp_path / "book").mkdir()
     shutil.copy(ROOT / "_config.yml", tmp_path)
     for path in (ROOT / "tools/address.py", NOTEBOOKS[0]):
-        shutil.copy(path, tmp_path / "book")
+        (tmp_path / path.parent.name).mkdir()
+        shutil.copy(path, tmp_path / path.parent.name)
     return tmp_path
 
 

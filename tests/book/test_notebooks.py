@@ -8,10 +8,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[2]
 EXERCISE = runpy.run_path(str(ROOT / "tools/publish.py"))["EXERCISE"]
+NUMBERS = runpy.run_path(str(ROOT / "tools/contents.py"))["numbers"]()
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 CAPTION = re.compile(r"\*Figure (\d+|P\d)\.(\d+)\. [^*]{10,}[.?)]\*")  # a paragraph: *Figure 3.2. What it shows.*
 
@@ -30,19 +30,23 @@ def code_cells(notebook):
 
 
 def test_every_notebook_is_in_the_table_of_contents():
-    parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
-    listed = {entry["file"] for part in parts for entry in part["chapters"]}
-    assert {f"book/{path.stem}" for path in NOTEBOOKS} <= listed
+    assert {path.stem for path in NOTEBOOKS} == NUMBERS.keys()
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_belongs_to_a_notebook_is_found_by_its_name(name):
+    for place in ("deformconv/course/figures/", "deformconv/course/exercises/", "tests/course/solutions/"):
+        assert (ROOT / f"{place}{name}.py").exists(), place
+    assert (ROOT / f"tests/course/test_figures_{name}.py").exists()
 
 
 def is_project(request):
-    return request.node.callspec.id.startswith("project_")
+    return own_number(request).startswith("P")
 
 
 def own_number(request):
-    """What its exercises and figures begin with: 7 for `07_title`, P2 for `project_2_title`."""
-    name = request.node.callspec.id
-    return f"P{name.split('_')[1]}" if is_project(request) else name[:2].lstrip("0")
+    """What its exercises and figures begin with: 7, or P2 for a project."""
+    return NUMBERS[request.node.callspec.id]
 
 
 def test_a_notebook_opens_and_closes_as_its_kind_does(notebook, request):
@@ -53,7 +57,6 @@ def test_a_notebook_opens_and_closes_as_its_kind_does(notebook, request):
     text = markdown(notebook)
     own = "## The open part" if is_project(request) else "## Exercises"
     assert all(f"\n{heading}\n" in text for heading in ("## Summary", own, "## Further reading"))
-    assert is_project(request) or re.match(r"\d\d_", request.node.callspec.id), "chapters begin with their number"
 
 
 def test_cells_were_run_once_from_top_to_bottom(notebook):

@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from deformconv import deform_roi_pool2d
 from deformconv.course import figures
-from deformconv.course.figures import pooling
+from deformconv.course.figures import pool_deformable_regions
 
 PICTURE = np.arange(40.0).reshape(5, 8) / 40
 
@@ -48,7 +48,7 @@ def test_points_are_those_that_the_operator_reads():
 
 
 def test_bins_at_rest_tile_their_box():
-    edges = pooling.bin_corners((1, 2, 5, 8), (2, 3))
+    edges = pool_deformable_regions.bin_corners((1, 2, 5, 8), (2, 3))
     np.testing.assert_allclose(edges[0, 0], [1, 2, 3, 4])
     np.testing.assert_allclose(edges[1, 2], [3, 6, 5, 8])
 

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
+from deformconv.course.figures.house_style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 
 # The order in which curves take their looks: colour, marker, dashes.
 LOOKS = ((BLUE, "s", "-"), (ORANGE, "^", "--"), (PURPLE, "D", "-."), (GREEN, "o", ":"), (BLACK, "v", "-"))

@@ -6,9 +6,8 @@ from matplotlib import patheffects
 from matplotlib.patches import Rectangle
 
 from deformconv import reference
-from deformconv.course.figures.style import BLACK, BLUE, ORANGE, SKY, VERMILION, show_image, style
+from deformconv.course.figures.house_style import BLACK, BLUE, GRAY, ORANGE, SKY, VERMILION, show_image, style
 
-GRAY = "#777777"
 _RIM = [patheffects.withStroke(linewidth=3, foreground=BLACK)]
 
 

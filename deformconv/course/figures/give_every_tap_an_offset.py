@@ -6,7 +6,7 @@ from matplotlib import patheffects
 from matplotlib.patches import Rectangle
 
 from deformconv import reference
-from deformconv.course.figures.style import BLACK, BLUE, ORANGE, SKY, VERMILION, show_image, style
+from deformconv.course.figures.house_style import BLACK, BLUE, ORANGE, SKY, VERMILION, show_image, style
 
 # A dark rim around what is light, so that it reads on black pixels and on white ones.
 _RIM = [patheffects.withStroke(linewidth=3.5, foreground=BLACK)]

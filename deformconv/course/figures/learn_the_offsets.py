@@ -5,9 +5,8 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.patches import Rectangle
 
-from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION, style
+from deformconv.course.figures.house_style import BLACK, BLUE, GRAY, GREEN, ORANGE, SKY, VERMILION, style
 
-GRAY = "#777777"
 _RIM = [patheffects.withStroke(linewidth=3, foreground=BLACK)]
 # One look per layer, in order: colour, marker.
 LOOKS = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (ORANGE, "D"))

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
+from deformconv.course.figures.house_style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
 
 LOOKS = ((VERMILION, "s"), (BLUE, "o"), (ORANGE, "^"), (PURPLE, "D"), (GREEN, "P"), (SKY, "v"))
 

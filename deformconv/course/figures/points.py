@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from deformconv import bilinear_sample
 from deformconv.arguments import check_padding, output_size, pair
-from deformconv.course.figures.style import ORANGE, SKY, style
+from deformconv.course.figures.house_style import ORANGE, SKY, style
 from deformconv.diagnostics import deformable_layers, offsets_of
 from deformconv.training.scaling import zoomed_copy
 

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deformconv.course.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
+from deformconv.course.figures.house_style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
 
 # One look per variant, the same in every figure: panel, colour, marker, dashes.
 LOOKS = {

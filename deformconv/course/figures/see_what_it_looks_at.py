@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import patheffects
 
+from deformconv.course.figures.house_style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 from deformconv.course.figures.points import dark_card, draw_points, spread, trace_points
-from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 from deformconv.training.scaling import zoomed_copy
 
 _RIM = [patheffects.withStroke(linewidth=3, foreground=BLACK)]

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullLocator
 
-from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, style
+from deformconv.course.figures.house_style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, style
 
 LOOKS = ((BLUE, "o", "-"), (VERMILION, "s", "--"), (GREEN, "^", ":"), (ORANGE, "D", "-."))
 # Significant bits, the leading 1 counted.

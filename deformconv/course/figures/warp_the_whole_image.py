@@ -3,9 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION, show_image, style
-
-GRAY = "#777777"
+from deformconv.course.figures.house_style import BLACK, BLUE, GRAY, GREEN, ORANGE, SKY, VERMILION, show_image, style
 
 
 def sent_and_fetched(row, sent, fetched):

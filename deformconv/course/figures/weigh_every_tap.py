@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib import patheffects
 
 from deformconv import reference
-from deformconv.course.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
+from deformconv.course.figures.house_style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, show_image, style
 
 _RIM = [patheffects.withStroke(linewidth=3, foreground=BLACK)]
 # Area of a tap's mark, in square points, for a weight of 1.

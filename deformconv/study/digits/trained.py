@@ -11,7 +11,7 @@ import numpy as np
 from deformconv.study.digits.variants import VARIANTS
 from deformconv.training.files import write_atomically
 
-FILE = Path(str(resources.files("deformconv.study"))) / "trained.npz"
+FILE = Path(str(resources.files("deformconv.study.digits"))) / "trained.npz"
 NAMES = ("regular", "deformable")
 
 

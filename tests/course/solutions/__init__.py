@@ -1,39 +1,8 @@
-"""Every exercise of the book, solved: what `tests/course/test_exercises.py` tries on its check."""
+"""Every exercise of the book, solved: what `tests/course/test_exercises.py` tries on its check. A file a chapter."""
 
-from solutions import (
-    breaking,
-    fast,
-    flow,
-    learning,
-    pooling,
-    projects_lines,
-    projects_port,
-    projects_segment,
-    sampling,
-    seeing,
-    study,
-    taps,
-    using,
-    warps,
-    weighing,
-)
+import pkgutil
+from importlib import import_module
 
 EXERCISES = {}
-for part in (
-    breaking,
-    sampling,
-    warps,
-    flow,
-    taps,
-    learning,
-    study,
-    seeing,
-    weighing,
-    pooling,
-    fast,
-    using,
-    projects_segment,
-    projects_lines,
-    projects_port,
-):
-    EXERCISES |= part.EXERCISES
+for part in pkgutil.iter_modules(__path__):
+    EXERCISES |= getattr(import_module(f"solutions.{part.name}"), "EXERCISES", {})

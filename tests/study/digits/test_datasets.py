@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 
+from deformconv.study import download
 from deformconv.study.digits import datasets
 
 needs_mnist = pytest.mark.skipif(
@@ -76,7 +77,7 @@ def test_the_data_folder_comes_first(mnist_file, arrays, name):
 def test_keras_home_says_where_the_cache_is(arrays, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "elsewhere"))
     folder = tmp_path / "elsewhere" / "datasets"
-    assert datasets.cache_folder() == folder
+    assert download.cache_folder() == folder
     folder.mkdir(parents=True)
     np.savez(folder / "mnist.npz", **arrays)
     assert_holds(datasets.load("mnist"), arrays)
@@ -85,7 +86,7 @@ def test_keras_home_says_where_the_cache_is(arrays, monkeypatch, tmp_path):
 def test_without_keras_home_the_cache_is_that_of_keras(monkeypatch, tmp_path):
     monkeypatch.delenv("KERAS_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert datasets.cache_folder() == tmp_path / ".keras" / "datasets"
+    assert download.cache_folder() == tmp_path / ".keras" / "datasets"
 
 
 @pytest.mark.parametrize("name", ["mnist", "auto"])
@@ -229,7 +230,7 @@ WHOLE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"
     ids=["half the body", "half a chunk", "not MNIST", "404", "another protocol", "closed at once", "silence"],
 )
 def test_a_download_that_fails_leaves_nothing_behind(serve, nothing_cached, monkeypatch, answer):
-    monkeypatch.setattr(datasets, "DOWNLOAD_TIMEOUT_SECONDS", 0.3 if answer is None else 20)
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.3 if answer is None else 20)
     url, asked = serve(answer)
     monkeypatch.setattr(datasets, "MNIST_URL", url + "mnist.npz")
     with pytest.raises(ConnectionError, match="Three ways on"):
@@ -254,7 +255,7 @@ def test_an_interrupted_download_leaves_nothing_behind(serve, whole_answer, noth
 
     url, _ = serve(whole_answer(b"something"))
     with pytest.raises(KeyboardInterrupt):
-        datasets.download(url, nothing_cached / "mnist.npz", interrupted)
+        download.download(url, nothing_cached / "mnist.npz", interrupted)
     assert os.listdir(nothing_cached) == []
 
 

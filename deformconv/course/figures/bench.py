@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from deformconv.course.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
+from deformconv.course.figures.house_style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, style
 
 NAMES = {
     "tensorflow": "deformconv",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deformconv import training
+from deformconv.training.feeds import shuffled
 from deformconv.training.scaling import Scaling, warp
 
 BATCH, HEIGHT, WIDTH = 6, 5, 4
@@ -95,7 +96,7 @@ def test_batches_are_warped_each_image_its_own_way_anew_in_each_step(fit, images
     scaling = Scaling(unscaled=0.3)
     model = fit(seed=4, scaling=scaling, interpolation=interpolation)
     rng = np.random.default_rng(4)
-    index = training.shuffled(len(images), 3 * BATCH, rng)
+    index = shuffled(len(images), 3 * BATCH, rng)
     matrices = scaling.draw(3 * BATCH, HEIGHT, rng)
     expected = warp(images[index[-BATCH:]], matrices[-BATCH:], interpolation)
     np.testing.assert_allclose(last_batch(model), expected, atol=1e-6)
@@ -103,7 +104,7 @@ def test_batches_are_warped_each_image_its_own_way_anew_in_each_step(fit, images
 
 def test_without_scaling_the_images_are_left_alone(fit, images):
     model = fit(seed=4)
-    index = training.shuffled(len(images), 3 * BATCH, np.random.default_rng(4))
+    index = shuffled(len(images), 3 * BATCH, np.random.default_rng(4))
     np.testing.assert_array_equal(last_batch(model), images[index[-BATCH:]])
 
 
@@ -256,7 +257,7 @@ def test_what_is_frozen_stays(images, labels):
 
 
 def test_the_order_is_of_whole_permutations():
-    order = training.shuffled(5, 13, np.random.default_rng(0))
+    order = shuffled(5, 13, np.random.default_rng(0))
     assert len(order) == 13
     assert set(order[:5]) == set(order[5:10]) == set(range(5))
     assert len(set(order[10:])) == 3

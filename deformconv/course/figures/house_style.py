@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000",
 )  # fmt: skip
+GRAY = "#777777"
 
 SETTINGS = {
     "axes.prop_cycle": plt.cycler(color=[BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK]),

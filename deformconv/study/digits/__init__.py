@@ -1,0 +1,1 @@
+"""The digits: the classifier of 2017, its variants and controls, on digits of many sizes."""
