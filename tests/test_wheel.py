@@ -32,7 +32,7 @@ def test_it_holds_the_package_and_nothing_else(wheel):
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "deformconv").rglob("*") if path.is_file()}
     expected = {name for name in sources if "__pycache__" not in name and not name.endswith((".pyc", ".so"))}
     assert held == expected
-    assert any(name.endswith("convolve.h") for name in held) and "deformconv/study/trained.npz" in held
+    assert any(name.endswith("convolve.h") for name in held) and "deformconv/study/digits/trained.npz" in held
 
 
 def test_it_asks_for_what_it_imports_and_carries_its_licences(wheel):

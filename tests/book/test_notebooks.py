@@ -2,16 +2,16 @@
 
 import base64
 import re
-import runpy
 import struct
 from pathlib import Path
 
 import nbformat
 import pytest
 
+import contents
+
 ROOT = Path(__file__).parents[2]
-EXERCISE = runpy.run_path(str(ROOT / "tools/publish.py"))["EXERCISE"]
-NUMBERS = runpy.run_path(str(ROOT / "tools/contents.py"))["numbers"]()
+NUMBERS = contents.numbers()
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 CAPTION = re.compile(r"\*Figure (\d+|P\d)\.(\d+)\. [^*]{10,}[.?)]\*")  # a paragraph: *Figure 3.2. What it shows.*
 
@@ -163,7 +163,7 @@ def test_every_exercise_is_headed_alike_and_has_what_its_heading_says(notebook, 
     headed = {}
     for place, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            for number, _, _, _, unchecked in EXERCISE.findall(cell.source):
+            for number, _, _, _, unchecked in contents.EXERCISE.findall(cell.source):
                 headed[number] = (place, cell.source, unchecked)
     assert list(headed) == [f"{chapter}.{i + 1}" for i in range(len(headed))]
     assert 4 <= len(headed) <= 8 if is_project(request) else 3 <= len(headed) <= 6

@@ -1,11 +1,12 @@
 """The numbers that README and the welcome page show are those of the committed results."""
 
 import json
-import runpy
 from pathlib import Path
 
 import pytest
 
+import publish
+import run_tables
 from deformconv.study import results
 from deformconv.study.digits.experiment import ACCURACIES
 from deformconv.study.digits.variants import VARIANTS
@@ -15,27 +16,23 @@ ROOT = Path(__file__).parents[2]
 RUNS = results.read(ROOT / "book/results/scaled_mnist.json")
 
 
-PUBLISH = runpy.run_path(str(ROOT / "tools/publish.py"))
-
-
-@pytest.mark.parametrize("page", PUBLISH["PAGES"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
 def test_pages_show_the_committed_results(page):
     text = page.read_text()
-    assert PUBLISH["with_blocks"](text, PUBLISH["PAGES"][page]) == text, "run `make publish`"
+    assert publish.with_blocks(text, publish.PAGES[page]) == text, "run `make publish`"
 
 
 def test_a_page_without_the_place_for_a_block_is_refused():
     with pytest.raises(ValueError, match="a page must hold <!-- speed -->"):
-        PUBLISH["with_blocks"]("<!-- results -->\n<!-- /results -->", {"speed": str})
+        publish.with_blocks("<!-- results -->\n<!-- /results -->", {"speed": str})
     assert (
-        PUBLISH["with_blocks"]("a <!-- b -->\nold\n<!-- /b --> c", {"b": lambda: "1"})
-        == "a <!-- b -->\n1\n<!-- /b --> c"
+        publish.with_blocks("a <!-- b -->\nold\n<!-- /b --> c", {"b": lambda: "1"}) == "a <!-- b -->\n1\n<!-- /b --> c"
     )
 
 
 @pytest.mark.parametrize("name, seeds", [("scaled_mnist", 5), ("scaled_mnist_first", 3)])
 def test_the_command_shown_makes_every_variant_and_seed_of_its_table(name, seeds):
-    said = PUBLISH["made_by"](results.read(ROOT / f"book/results/{name}.json"))
+    said = run_tables.made_by(results.read(ROOT / f"book/results/{name}.json"))
     assert f"--seeds {seeds}" in said and "--variant" not in said
 
 

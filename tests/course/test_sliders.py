@@ -1,13 +1,9 @@
 """`figures.explore`: sliders in a live notebook, one plain figure where a program runs it."""
 
-import importlib
-
-import numpy as np
 import pytest
 
 from deformconv.course import figures
-
-explore_module = importlib.import_module("deformconv.course.figures.sliders")  # the package's name is the function
+from deformconv.course.figures import sliders as explore_module
 
 
 @pytest.fixture
@@ -45,11 +41,3 @@ def test_a_live_notebook_gets_one_slider_for_each_value(drawn, monkeypatch):
     assert (sliders["y"].min, sliders["y"].max, sliders["y"].value) == (0.0, 4.0, 1.5)
     show(y=2.0, taps=5)
     assert calls == [{"y": 2.0, "taps": 5}]
-
-
-@pytest.mark.parametrize("y, x", [(0.0, 0.0), (0.3, 2.65), (3.0, 4.0)])
-def test_four_pixels_says_the_value_of_the_point(y, x):
-    image = np.arange(20.0).reshape(4, 5) / 20
-    figure = figures.four_pixels(image, y, x)
-    value = (5 * y + x) / 20
-    assert figure.axes[1].get_title().endswith(f"= {value:.2f}")

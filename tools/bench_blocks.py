@@ -1,0 +1,49 @@
+"""What the pages show of speed and cost: each function writes a block of Markdown from `benchmarks/results/`."""
+
+import json
+from pathlib import Path
+
+from deformconv.bench import costs as bench_costs
+
+MEASURED = Path(__file__).parents[1] / "benchmarks" / "results"
+SPEEDS = {
+    "forward": ("forward", "tensorflow"),
+    "forward, TensorFlow's own operations": ("forward", "tensorflow, stock"),
+    "forward, OpenVINO": ("forward", "openvino"),
+    "forward, onnxruntime": ("forward", "onnxruntime"),
+    "forward and backward": ("backward", "tensorflow"),
+    "forward and backward, PaddlePaddle": ("backward", "paddlepaddle"),
+}
+
+
+def speed() -> str:
+    """What the layer costs on a CPU, from the committed benchmarks, as Markdown."""
+    main, training, memory = (
+        json.loads((MEASURED / f"cpu-2-cores{name}.json").read_text()) for name in ("", "-training", "-memory")
+    )
+    median = {(one["case"], one["contender"], one["direction"]): one["median"] for one in main["results"]}
+    cases = list(dict.fromkeys(one["case"] for one in main["results"]))
+    lines = ["| times Conv2D | " + " | ".join(cases) + " |", "|---|" + "---:|" * len(cases)]
+    for label, (direction, contender) in SPEEDS.items():
+        ratios = (median[case, contender, direction] / median[case, "conv2d", direction] for case in cases)
+        lines.append(f"| {label} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+    plain, deformable = (one["median"] for one in training["results"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Made by `{main['command']}` on {main['hardware']}; all contenders, quartiles and versions are in "
+            "`benchmarks/results/`. A step of `deformable`, offsets alone, takes "
+            f"{deformable / plain:.2f} times a training step of the plain CNN. A convolution whose column buffer would "
+            f"be 8 GB runs forward and backward in {memory['peak_gb']['backward']} GB.",
+        ]
+    )
+
+
+def costs() -> str:
+    """What each variant costs, from the committed benchmark, as Markdown."""
+    measured = json.loads((MEASURED / "cpu-2-cores-variants.json").read_text())
+    return (
+        f"{bench_costs.table(measured['results'])}\n\nA batch of {bench_costs.BATCH} images, float32. "
+        f"Made by `{measured['command']}` on {measured['hardware']}."
+    )
