@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deformconv.course import figures
+from deformconv.course.figures.use_it_in_your_own_model import FORMATS
 
 RESULTS = {
     "as it was": {"large": 0.9, "small": 0.4},
@@ -46,7 +47,7 @@ def test_rounded_gives_the_nearest_number_of_so_many_bits(value, bits, want):
 def test_rounding_is_what_the_formats_do():
     values = np.random.default_rng(0).uniform(0.1, 500, size=200)
     for name in ("float16", "float32"):
-        np.testing.assert_array_equal(figures.rounded(values, figures.using.FORMATS[name]), values.astype(name))
+        np.testing.assert_array_equal(figures.rounded(values, FORMATS[name]), values.astype(name))
 
 
 def test_each_format_shows_its_numbers_and_the_nearest_of_them():

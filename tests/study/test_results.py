@@ -56,7 +56,7 @@ def test_runs_of_other_settings_are_not_mixed_in(kept, make_run, key, value):
 
 
 def test_a_run_of_a_variant_that_has_changed_since_is_refused(kept, make_run):
-    kept.add(make_run("deformable-groups", description=DESCRIPTIONS["deformable-groups"].description))
+    kept.add(make_run("deformable-groups", description=DESCRIPTIONS["deformable-groups"]))
     assert len(results.Results(kept.path, SETTINGS, DESCRIPTIONS).runs) == 1
     before = kept.path.read_text()
     kept.path.write_text(before.replace("sixteen offset groups", "eight offset groups"))
@@ -156,4 +156,4 @@ def test_a_summary_has_means_and_sample_deviations_in_per_cent(make_run):
 
 def test_the_table_of_nothing_is_a_head():
     assert results.summarise([], MEASURES) == {}
-    assert len(results.table([]).splitlines()) == 2
+    assert len(results.table([], MEASURES).splitlines()) == 2

@@ -10,7 +10,7 @@ from deformconv.study import results
 
 # Each moment: where in the program the process kills itself.
 MOMENTS = {
-    "in the middle of a step": "training.Progress.on_train_batch_end = lambda *_, **__: die()",
+    "in the middle of a step": "progress.Progress.on_train_batch_end = lambda *_, **__: die()",
     "while a checkpoint is written": "files.os.fsync = die",
     "when a checkpoint is written": "kill_after(checkpoint.Checkpoint, 'write')",
     "while the weights are written": "keras.Model.save_weights = lambda model, path: (path.touch(), die())",
@@ -26,7 +26,7 @@ from deformconv import cli
 from deformconv import training
 from deformconv.study import results
 from deformconv.study.digits import experiment
-from deformconv.training import checkpoint, files
+from deformconv.training import checkpoint, files, progress
 from deformconv.training.scaling import scaled_copy
 
 def die(*_, **__):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from deformconv.course import exercises
-from deformconv.course.exercises import breaking
+from deformconv.course.exercises import break_a_good_classifier as checks
 from solutions.solved import Solved
 
 
@@ -45,7 +45,7 @@ EXERCISES = {
     "1.1": Solved(
         exercises.check_accuracy,
         lambda p, y: float(np.mean(np.argmax(p, axis=-1) == y)),
-        breaking.ACCURACY_MISTAKES,
+        checks.ACCURACY_MISTAKES,
         slips=(
             (lambda p, y: np.mean(np.argmax(p, 1) != y), "share of wrong answers"),
             (lambda p, y: 100 * np.mean(np.argmax(p, 1) == y), "no per cent"),
@@ -56,13 +56,13 @@ EXERCISES = {
     "1.2": Solved(
         exercises.check_receptive_field,
         receptive_field,
-        breaking.FIELD_MISTAKES,
+        checks.FIELD_MISTAKES,
         slips=((field_without_strides, "left out the strides"), (field_own_stride, "own stride")),
     ),
     "1.3": Solved(
         exercises.check_zoom_about,
         zoom_about,
-        breaking.ZOOM_ABOUT_MISTAKES,
+        checks.ZOOM_ABOUT_MISTAKES,
         slips=(
             (lambda z, c: [[z[0], 0, 0], [0, z[1], 0]], "top left pixel stays"),
             (lambda z, c: zoom_about((1 / z[0], 1 / z[1]), c), "it enlarges"),
@@ -72,7 +72,7 @@ EXERCISES = {
     "1.4": Solved(
         exercises.check_confusion,
         confusion,
-        breaking.CONFUSION_MISTAKES,
+        checks.CONFUSION_MISTAKES,
         slips=(
             (lambda y, a, n: np.transpose(confusion(y, a, n)), "transposed"),
             (confusion_forgets, "forgets repetitions"),

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from deformconv.course import exercises
-from deformconv.course.exercises import flow
+from deformconv.course.exercises import give_every_pixel_an_offset as checks
 from solutions.solved import Solved
 
 
@@ -79,7 +79,7 @@ EXERCISES = {
     "4.1": Solved(
         exercises.check_read_row,
         read_row,
-        flow.ROW_MISTAKES,
+        checks.ROW_MISTAKES,
         slips=(
             (lambda row, offsets: read_row(row, -offsets), "subtract"),
             (
@@ -91,25 +91,25 @@ EXERCISES = {
     "4.2": Solved(
         exercises.check_shrink_flow,
         shrink_flow,
-        flow.SHRINK_MISTAKES,
+        checks.SHRINK_MISTAKES,
         slips=((lambda h, w, z, c: shrink_flow(h, w, z, c)[..., ::-1], "x comes before y"),),
         draws=True,
     ),
     "4.3": Solved(
         exercises.check_warp_channels,
         warp_channels,
-        flow.CHANNELS_MISTAKES,
+        checks.CHANNELS_MISTAKES,
         slips=(
             (lambda image, o: warp_channels(image, changed(o, (0, 1, 2, 3), flip=True)), "swap"),
             (lambda image, o: warp_channels(image, changed(o, (0, 1, 3, 2))), "all y first"),
         ),
         draws=True,
     ),
-    "4.4": Solved(exercises.check_unscramble, unscramble, flow.UNSCRAMBLE_MISTAKES, draws=True),
+    "4.4": Solved(exercises.check_unscramble, unscramble, checks.UNSCRAMBLE_MISTAKES, draws=True),
     "4.5": Solved(
         exercises.check_layout_test,
         is_faulty,
-        flow.LAYOUT_TEST_MISTAKES,
+        checks.LAYOUT_TEST_MISTAKES,
         slips=(
             (lambda pair: False, "no fault at all"),
             (compares(change=np.ones_like), "no fault at all"),

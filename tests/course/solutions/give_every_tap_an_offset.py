@@ -5,7 +5,7 @@ import numpy as np
 import deformconv
 from deformconv import reference
 from deformconv.course import exercises
-from deformconv.course.exercises import taps
+from deformconv.course.exercises import give_every_tap_an_offset as checks
 from solutions.solved import Solved
 
 
@@ -48,13 +48,13 @@ EXERCISES = {
     "5.1": Solved(
         exercises.check_zoom_offsets,
         zoom_offsets,
-        taps.ZOOM_MISTAKES,
+        checks.ZOOM_MISTAKES,
         slips=((lambda k, z: swapped(zoom_offsets(k, z)), "x comes before y"),),
     ),
     "5.2": Solved(
         exercises.check_output_pixel,
         output_pixel,
-        taps.PIXEL_MISTAKES,
+        checks.PIXEL_MISTAKES,
         slips=(
             (lambda image, offsets, *rest: output_pixel(image, swapped(offsets), *rest), "swapped"),
             (lambda *a: output_pixel(*a[:5], a[5], (1, 1)), "dilation is missing"),
@@ -63,13 +63,13 @@ EXERCISES = {
     "5.3": Solved(
         exercises.check_from_xy_columns,
         from_xy_columns,
-        taps.ORDER_MISTAKES,
+        checks.ORDER_MISTAKES,
         slips=((lambda offsets, k, g: swapped(offsets), "column by column"),),
     ),
     "5.4": Solved(
         exercises.check_offset_groups,
         with_offset_groups,
-        taps.GROUP_MISTAKES,
+        checks.GROUP_MISTAKES,
         slips=((lambda x, o, k, g: with_offset_groups(x, o, k, g) / g, "not averaged"),),
     ),
 }

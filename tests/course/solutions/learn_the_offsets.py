@@ -5,7 +5,7 @@ import numpy as np
 
 from deformconv import reference
 from deformconv.course import exercises
-from deformconv.course.exercises import learning
+from deformconv.course.exercises import learn_the_offsets as checks
 from solutions.solved import Solved
 
 
@@ -50,7 +50,7 @@ EXERCISES = {
     "6.1": Solved(
         exercises.check_loss_slope,
         loss_slope,
-        learning.SLOPE_MISTAKES,
+        checks.SLOPE_MISTAKES,
         slips=(
             (lambda r, c, o: loss_slope(r, c, o) * len(r), "not the sum"),
             (lambda r, c, o: loss_slope(r, c, o) / 2, "factor 2"),
@@ -59,7 +59,7 @@ EXERCISES = {
     "6.2": Solved(
         exercises.check_kernel_gradient,
         kernel_gradient,
-        learning.KERNEL_MISTAKES,
+        checks.KERNEL_MISTAKES,
         slips=(
             (lambda x, g, k: kernel_gradient(x, g, k)[::-1, ::-1], "turned round"),
             (lambda x, g, k: kernel_gradient(x, g, k) / len(x), "mean over the images"),
@@ -69,7 +69,7 @@ EXERCISES = {
     "6.3": Solved(
         exercises.check_bounded,
         bounded,
-        learning.BOUNDED_MISTAKES,
+        checks.BOUNDED_MISTAKES,
         slips=(
             (lambda made, limit: np.minimum(np.maximum(made, -limit), limit), "never learns again"),
             (lambda made, limit: bounded(made, 1.0), "reach for `limit`"),
@@ -78,7 +78,7 @@ EXERCISES = {
     "6.4": Solved(
         exercises.check_share_outside,
         share_outside,
-        learning.SHARE_MISTAKES,
+        checks.SHARE_MISTAKES,
         slips=(
             (lambda *a: 1 - share_outside(*a), "inside"),
             (
@@ -90,7 +90,7 @@ EXERCISES = {
     "6.5": Solved(
         exercises.check_rates,
         rates,
-        learning.RATES_MISTAKES,
+        checks.RATES_MISTAKES,
         slips=((lambda s, w, p: [0.0, *rates(s, w, p)[: w - 1], *rates(s, w, p)[w:]], "first step has rate 0"),),
         draws=True,
     ),

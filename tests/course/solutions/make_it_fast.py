@@ -3,7 +3,7 @@
 import numpy as np
 
 from deformconv.course import exercises
-from deformconv.course.exercises import fast
+from deformconv.course.exercises import make_it_fast as checks
 from solutions.solved import Solved
 
 
@@ -56,7 +56,7 @@ EXERCISES = {
     "11.1": Solved(
         exercises.check_multiply_adds,
         multiply_adds,
-        fast.COUNT_MISTAKES,
+        checks.COUNT_MISTAKES,
         slips=(
             (lambda size, c, f, k, s, *rest: multiply_adds(size, c, f, k, (1, 1), *rest), "strides are missing"),
             (
@@ -70,7 +70,7 @@ EXERCISES = {
     "11.2": Solved(
         exercises.check_traffic,
         traffic,
-        fast.TRAFFIC_MISTAKES,
+        checks.TRAFFIC_MISTAKES,
         slips=(
             (lambda *a: [np.mean(traffic(*a)), traffic(*a)[1]], "go both ways"),
             (lambda *a: np.array(traffic(*a)) // a[-1], "not bytes"),
@@ -79,14 +79,14 @@ EXERCISES = {
     "11.3": Solved(
         exercises.check_attainable,
         attainable,
-        fast.ROOF_MISTAKES,
+        checks.ROOF_MISTAKES,
         slips=((lambda p, b, i: attainable(np.inf, b, i), "no limit above"),),
         draws=True,
     ),
     "11.4": Solved(
         exercises.check_blocks,
         blocks,
-        fast.BLOCK_MISTAKES,
+        checks.BLOCK_MISTAKES,
         slips=(
             (lambda *a: [(start, end + 1) for start, end in blocks(*a)], "one row late"),
             (lambda rows, one, room: blocks(rows, one, room + one), "one row too large"),
@@ -95,7 +95,7 @@ EXERCISES = {
     "11.5": Solved(
         exercises.check_ratio,
         ratio,
-        fast.RATIO_MISTAKES,
+        checks.RATIO_MISTAKES,
         slips=((lambda ours, yardstick: ratio(yardstick, ours), "upside down"),),
     ),
 }

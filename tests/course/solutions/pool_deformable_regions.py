@@ -5,7 +5,7 @@ from keras import ops
 
 from deformconv import deform_roi_pool2d
 from deformconv.course import exercises
-from deformconv.course.exercises import pooling
+from deformconv.course.exercises import pool_deformable_regions as checks
 from solutions.solved import Solved
 
 
@@ -55,7 +55,7 @@ EXERCISES = {
     "10.1": Solved(
         exercises.check_moved_points,
         moved_points,
-        pooling.POINTS_MISTAKES,
+        checks.POINTS_MISTAKES,
         slips=(
             (lambda *a: moved_points(*a) + 0.5, "half a pixel is missing"),
             (lambda start, end, o, n, g: moved_points(start, end, -o, n, g), "wrong way"),
@@ -64,13 +64,13 @@ EXERCISES = {
     "10.2": Solved(
         exercises.check_box_overlap,
         overlap,
-        pooling.OVERLAP_MISTAKES,
+        checks.OVERLAP_MISTAKES,
         slips=((lambda boxes, others: overlap(boxes + [0, 0, 1, 1], others + [0, 0, 1, 1]), "not 4"),),
     ),
     "10.3": Solved(
         exercises.check_offsets_in_pixels,
         in_pixels,
-        pooling.MOVES_MISTAKES,
+        checks.MOVES_MISTAKES,
         slips=(
             (lambda o, b, g, s: in_pixels(o, b[:, [1, 0, 3, 2]], g, s), "scaled by the width"),
             (lambda o, b, g, s: in_pixels(o, b / s, g, s), "another scale"),
@@ -79,7 +79,7 @@ EXERCISES = {
     "10.4": Solved(
         exercises.check_align,
         align,
-        pooling.ALIGN_MISTAKES,
+        checks.ALIGN_MISTAKES,
         slips=(
             (lambda image, box, *rest: align(image, box + 0.5, *rest), "half a pixel is missing"),
             (lambda image, box, bins, samples: align(image, box, bins, samples) * samples**2, "take their mean"),
@@ -89,7 +89,7 @@ EXERCISES = {
     "10.5": Solved(
         exercises.check_own_channels,
         own_channels,
-        pooling.OWN_MISTAKES,
+        checks.OWN_MISTAKES,
         slips=((lambda pooled: pooled[..., : own_channels(pooled).shape[-1]], "same first channels"),),
     ),
 }

@@ -5,7 +5,7 @@ import numpy as np
 
 from deformconv import DeformableConv2D
 from deformconv.course import exercises
-from deformconv.course.exercises import projects_port as ports
+from deformconv.course.exercises import project_port_your_cnn as checks
 from solutions.solved import Solved
 
 
@@ -66,7 +66,7 @@ EXERCISES = {
     "P3.1": Solved(
         exercises.check_inventory,
         inventory,
-        ports.INVENTORY_MISTAKES,
+        checks.INVENTORY_MISTAKES,
         slips=(
             (lambda model: {name: count - 1 for name, count in inventory(model).items()}, "not yet"),
             (lambda model: {**inventory(model), "short": 38}, "not yet"),
@@ -75,25 +75,25 @@ EXERCISES = {
     "P3.2": Solved(
         exercises.check_port,
         port,
-        ports.PORT_MISTAKES,
+        checks.PORT_MISTAKES,
         slips=((_without_learned_statistics, "BatchNorm starts anew"),),
     ),
     "P3.3": Solved(
         exercises.check_same_start,
         same_start,
-        ports.SAME_MISTAKES,
+        checks.SAME_MISTAKES,
         slips=((lambda model, ported: False, "or blames a good one"),),
     ),
     "P3.5": Solved(
         exercises.check_choose,
         choose,
-        ports.CHOOSE_MISTAKES,
+        checks.CHOOSE_MISTAKES,
         slips=((lambda a, c: int(np.argmax(np.mean(a, axis=1))), "whatever it costs"),),
     ),
     "P3.4": Solved(
         exercises.check_freeze,
         freeze,
-        ports.FREEZE_MISTAKES,
+        checks.FREEZE_MISTAKES,
         slips=((lambda model: setattr(model, "trainable", False), "frozen as a whole"),),
     ),
 }

@@ -3,7 +3,7 @@
 import numpy as np
 
 from deformconv.course import exercises
-from deformconv.course.exercises import projects_lines as lines
+from deformconv.course.exercises import project_read_slanted_lines as checks
 from solutions.solved import Solved
 
 
@@ -64,7 +64,7 @@ EXERCISES = {
     "P2.1": Solved(
         exercises.check_line_boxes,
         line_boxes,
-        lines.LINE_MISTAKES,
+        checks.LINE_MISTAKES,
         slips=(
             (lambda w, h, m, slope, gap: line_boxes(w, h, m, -slope, gap), "rises"),
             (lambda w, h, m, slope, gap: line_boxes(w, h, (m[0] + h / 2, m[1]), slope, gap), "tops"),
@@ -73,7 +73,7 @@ EXERCISES = {
     "P2.2": Solved(
         exercises.check_follow,
         follow,
-        lines.FOLLOW_MISTAKES,
+        checks.FOLLOW_MISTAKES,
         slips=(
             (lambda box, slope, bins, gamma: follow(box, slope, bins, 1), "`offset_scale` is missing"),
             (lambda box, slope, bins, gamma: follow(box, slope, bins, gamma)[..., ::-1], "along x"),
@@ -83,26 +83,26 @@ EXERCISES = {
     "P2.3": Solved(
         exercises.check_by_digit,
         by_digit,
-        lines.DIGIT_MISTAKES,
+        checks.DIGIT_MISTAKES,
         slips=((lambda pooled, digits: pooled.reshape(len(pooled), digits, -1), "above each other"),),
     ),
     "P2.4": Solved(
         exercises.check_shares_right,
         shares_right,
-        lines.SHARES_MISTAKES,
+        checks.SHARES_MISTAKES,
         slips=((lambda scores, labels: np.array(shares_right(scores, labels)) * 100, "not per cent"),),
     ),
     "P2.5": Solved(
         exercises.check_line_matrix,
         line_matrix,
-        lines.MATRIX_MISTAKES,
+        checks.MATRIX_MISTAKES,
         slips=((lambda count: np.full((count, count), 1 / count), "the slope is missing"),),
         draws=True,
     ),
     "P2.6": Solved(
         exercises.check_line_slope,
         line_slope,
-        lines.SLOPE_MISTAKES,
+        checks.SLOPE_MISTAKES,
         slips=((lambda offsets, box, gamma: line_slope(offsets, box, 1), "`offset_scale` is missing"),),
     ),
 }

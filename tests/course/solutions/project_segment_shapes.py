@@ -5,7 +5,7 @@ import numpy as np
 
 from deformconv import DeformableConv2D
 from deformconv.course import exercises
-from deformconv.course.exercises import projects_segment as segment
+from deformconv.course.exercises import project_segment_shapes as checks
 from solutions.solved import Solved
 
 
@@ -73,7 +73,7 @@ EXERCISES = {
     "P1.1": Solved(
         exercises.check_shape_mask,
         shape_mask,
-        segment.SHAPE_MISTAKES,
+        checks.SHAPE_MISTAKES,
         slips=(
             (lambda kind, middle, size, angle, image: shape_mask(kind, middle, size, -angle, image), "wrong way"),
             (
@@ -86,7 +86,7 @@ EXERCISES = {
     "P1.2": Solved(
         exercises.check_mean_iou,
         mean_iou,
-        segment.IOU_MISTAKES,
+        checks.IOU_MISTAKES,
         slips=(
             (lambda p, t, c: np.mean([mean_iou(p[i], t[i], c) for i in range(len(p))]), "over the pictures"),
             (lambda p, t, c: mean_iou(p, t, c) * len(np.unique([p, t])) / c, "counts as 0"),
@@ -95,19 +95,19 @@ EXERCISES = {
     "P1.3": Solved(
         exercises.check_deformable_middle,
         middle,
-        segment.MIDDLE_MISTAKES,
+        checks.MIDDLE_MISTAKES,
         slips=((lambda width, name: DeformableConv2D(width, 3, activation="relu", name=name), "smaller"),),
     ),
     "P1.4": Solved(
         exercises.check_control_width,
         control_width,
-        segment.CONTROL_MISTAKES,
+        checks.CONTROL_MISTAKES,
         slips=((lambda inputs, width, depth: control_width(width, width, depth), "the others `width`"),),
     ),
     "P1.5": Solved(
         exercises.check_tap_places,
         tap_places,
-        segment.TAP_MISTAKES,
+        checks.TAP_MISTAKES,
         slips=(
             (lambda o, p, s: tap_places(o, p, s) - (s - 1) / 2, "half a pixel is missing"),
             (lambda o, p, s: tap_places(o, (p[0] + 1, p[1] + 1), s), "belongs on the pixel"),
@@ -117,7 +117,7 @@ EXERCISES = {
     "P1.6": Solved(
         exercises.check_along_and_across,
         along_and_across,
-        segment.SPREADS_MISTAKES,
+        checks.SPREADS_MISTAKES,
         slips=((lambda places, angle: along_and_across(places, -angle), "wrong sign"),),
     ),
 }

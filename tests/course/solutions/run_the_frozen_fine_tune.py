@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from deformconv.course import exercises
-from deformconv.course.exercises import study
+from deformconv.course.exercises import run_the_frozen_fine_tune as checks
 from solutions.solved import Solved
 
 
@@ -23,7 +23,7 @@ EXERCISES = {
     "7.1": Solved(
         exercises.check_offset_parameters,
         lambda h, w, c, g: (h * w * c + 1) * 2 * h * w * g,
-        study.PARAMETERS_MISTAKES,
+        checks.PARAMETERS_MISTAKES,
         slips=(
             (lambda h, w, c, g: h * w * c * 2 * h * w * g, "has a bias"),
             (lambda h, w, c, g: (h * w * c + 1) * h * w * g, "two numbers"),
@@ -33,7 +33,7 @@ EXERCISES = {
     "7.2": Solved(
         exercises.check_moved,
         lambda b, a: sorted(name for name in b if not np.array_equal(b[name], a[name])),
-        study.MOVED_MISTAKES,
+        checks.MOVED_MISTAKES,
         slips=(
             (lambda b, a: sorted(n for n in b if not np.allclose(b[n], a[n])), "bit-identical"),
             (lambda b, a: sorted(n for n in b if b[n].sum() != a[n].sum()), "same sum"),
@@ -44,7 +44,7 @@ EXERCISES = {
     "7.3": Solved(
         exercises.check_mean_and_spread,
         lambda a: (100 * np.mean(a), 100 * np.std(a, ddof=1)),
-        study.SPREAD_MISTAKES,
+        checks.SPREAD_MISTAKES,
         slips=(
             (lambda a: (np.mean(a), np.std(a, ddof=1)), "per cent"),
             (lambda a: (100 * np.mean(a), 100 * np.ptp(a)), "from the least to the greatest"),
@@ -53,7 +53,7 @@ EXERCISES = {
     "7.4": Solved(
         exercises.check_running_statistics,
         running_statistics,
-        study.STATISTICS_MISTAKES,
+        checks.STATISTICS_MISTAKES,
         slips=(
             (lambda b, mean, variance, m: running_statistics(b, mean, variance, 1 - m), "share that stays"),
             (lambda b, mean, variance, m: running_statistics(b[-1:], mean, variance, m), "not the last one alone"),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from deformconv.course import exercises
-from deformconv.course.exercises import sampling
+from deformconv.course.exercises import sample_between_pixels as checks
 from solutions.solved import Solved
 
 
@@ -33,8 +33,8 @@ def scatter(upstream, coords, shape):
 
 
 EXERCISES = {
-    "2.1": Solved(exercises.check_edge_row, edge_row, sampling.EDGE_ROW_MISTAKES),
-    "2.2": Solved(exercises.check_sample_points, sample_points, sampling.SAMPLE_POINTS_MISTAKES),
-    "2.3": Solved(exercises.check_slopes, slopes, sampling.SLOPES_MISTAKES),
-    "2.4": Solved(exercises.check_scatter, scatter, sampling.SCATTER_MISTAKES, draws=True),
+    "2.1": Solved(exercises.check_edge_row, edge_row, checks.EDGE_ROW_MISTAKES),
+    "2.2": Solved(exercises.check_sample_points, sample_points, checks.SAMPLE_POINTS_MISTAKES),
+    "2.3": Solved(exercises.check_slopes, slopes, checks.SLOPES_MISTAKES),
+    "2.4": Solved(exercises.check_scatter, scatter, checks.SCATTER_MISTAKES, draws=True),
 }

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from deformconv.course import exercises
-from deformconv.course.exercises import seeing
+from deformconv.course.exercises import see_what_it_looks_at as checks
 from solutions.solved import Solved
 
 
@@ -67,7 +67,7 @@ EXERCISES = {
     "8.1": Solved(
         exercises.check_resting_taps,
         resting_taps,
-        seeing.REST_MISTAKES,
+        checks.REST_MISTAKES,
         slips=(
             (lambda *a: resting_taps(*a)[:, ::-1], "swapped"),
             (lambda p, n, k, s, d: np.array(p) * s + np.indices(k).reshape(2, -1).T * d, "zeros before"),
@@ -77,19 +77,19 @@ EXERCISES = {
     "8.2": Solved(
         exercises.check_effective_dilation,
         effective_dilation,
-        seeing.DILATION_MISTAKES,
+        checks.DILATION_MISTAKES,
         slips=((lambda o, d: effective_dilation(o, (1, 1)), "the dilation is missing"),),
     ),
     "8.3": Solved(
         exercises.check_best_zoom,
         best_zoom,
-        seeing.ZOOM_MISTAKES,
+        checks.ZOOM_MISTAKES,
         slips=((lambda o: best_zoom(o) - 1, "without any offset the zoom is 1"),),
     ),
     "8.4": Solved(
         exercises.check_next_points,
         next_points,
-        seeing.NEXT_MISTAKES,
+        checks.NEXT_MISTAKES,
         slips=(
             (lambda p, q: next_points(p - 0.5, q), "you round down"),
             (lambda p, q: next_points(p[:, ::-1], q), "swapped"),
@@ -99,7 +99,7 @@ EXERCISES = {
     "8.5": Solved(
         exercises.check_reach,
         reach,
-        seeing.REACH_MISTAKES,
+        checks.REACH_MISTAKES,
         slips=((lambda field: reach(field) ** 2, "take the root"),),
     ),
 }

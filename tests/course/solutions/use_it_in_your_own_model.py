@@ -3,7 +3,7 @@
 import numpy as np
 
 from deformconv.course import exercises
-from deformconv.course.exercises import using
+from deformconv.course.exercises import use_it_in_your_own_model as checks
 from solutions.solved import Solved
 
 
@@ -49,7 +49,7 @@ EXERCISES = {
     "12.1": Solved(
         exercises.check_rounded,
         rounded,
-        using.ROUNDED_MISTAKES,
+        checks.ROUNDED_MISTAKES,
         slips=(
             (lambda x, bits: np.round(x * 2 ** (bits - 1)) / 2 ** (bits - 1), "equally far apart"),
             (
@@ -64,7 +64,7 @@ EXERCISES = {
     "12.2": Solved(
         exercises.check_bring,
         bring,
-        using.BRING_MISTAKES,
+        checks.BRING_MISTAKES,
         slips=(
             (lambda kernel, bias: (kernel.transpose(2, 3, 1, 0), bias), "counts twice as much"),
             (lambda kernel, bias: (kernel.T / 2, bias), "height and width of the kernel are swapped"),
@@ -73,7 +73,7 @@ EXERCISES = {
     "12.3": Solved(
         exercises.check_clip_together,
         clip_together,
-        using.CLIP_MISTAKES,
+        checks.CLIP_MISTAKES,
         slips=(
             (lambda g, longest: [clip_together([each], longest)[0] for each in g], "clipped alone"),
             (lambda g, longest: [each * longest / np.sqrt(sum((e**2).sum() for e in g)) for each in g], "made longer"),
@@ -82,7 +82,7 @@ EXERCISES = {
     "12.4": Solved(
         exercises.check_batchnorm_together,
         batchnorm_together,
-        using.TOGETHER_MISTAKES,
+        checks.TOGETHER_MISTAKES,
         slips=(
             (lambda m, v, c: [np.average(m, axis=0, weights=c), np.average(v, axis=0, weights=c)], "too small"),
             (lambda m, v, c: batchnorm_together(m, v, np.ones(len(c))), "weigh it by how many"),
@@ -91,7 +91,7 @@ EXERCISES = {
     "12.5": Solved(
         exercises.check_patience,
         stop,
-        using.PATIENCE_MISTAKES,
+        checks.PATIENCE_MISTAKES,
         slips=(
             (lambda losses, patience: stop(losses, patience + 1), "too late"),
             (lambda losses, patience: (stop(losses, patience)[0], int(np.argmin(losses))), "future"),

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from deformconv.course import exercises
-from deformconv.course.exercises import warps
+from deformconv.course.exercises import warp_the_whole_image as checks
 from solutions.solved import Solved
 
 
@@ -60,11 +60,11 @@ EXERCISES = {
     "3.1": Solved(
         exercises.check_place,
         place,
-        warps.PLACE_MISTAKES,
+        checks.PLACE_MISTAKES,
         slips=((lambda size, move: np.diag(1 / np.array(size)), "the shape should be (2, 3); yours is (2, 2)."),),
     ),
-    "3.2": Solved(exercises.check_turn_about, turn_about, warps.TURN_MISTAKES),
-    "3.3": Solved(exercises.check_one_warp, one_warp, warps.ONE_WARP_MISTAKES),
-    "3.4": Solved(exercises.check_resize, resize, warps.RESIZE_MISTAKES),
-    "3.5": Solved(exercises.check_swirl, swirl, warps.SWIRL_MISTAKES, draws=True),
+    "3.2": Solved(exercises.check_turn_about, turn_about, checks.TURN_MISTAKES),
+    "3.3": Solved(exercises.check_one_warp, one_warp, checks.ONE_WARP_MISTAKES),
+    "3.4": Solved(exercises.check_resize, resize, checks.RESIZE_MISTAKES),
+    "3.5": Solved(exercises.check_swirl, swirl, checks.SWIRL_MISTAKES, draws=True),
 }

@@ -5,7 +5,7 @@ from keras import ops
 
 from deformconv import DCNv3, DCNv4, DeformableConv2D, reference
 from deformconv.course import exercises
-from deformconv.course.exercises import weighing
+from deformconv.course.exercises import weigh_every_tap as checks
 from solutions.solved import Solved
 
 
@@ -62,7 +62,7 @@ EXERCISES = {
     "9.1": Solved(
         exercises.check_mask_and_slope,
         mask_and_slope,
-        weighing.MASK_MISTAKES,
+        checks.MASK_MISTAKES,
         slips=(
             (lambda z: np.stack([1 / (1 + np.exp(-z)), np.exp(-z) / (1 + np.exp(-z)) ** 2]), "starts at 0.5"),
             (lambda z: np.stack([mask_and_slope(z)[0], mask_and_slope(z)[0] * (1 - mask_and_slope(z)[0])]), "not 0"),
@@ -71,7 +71,7 @@ EXERCISES = {
     "9.2": Solved(
         exercises.check_modulated_pixel,
         modulated_pixel,
-        weighing.PIXEL_MISTAKES,
+        checks.PIXEL_MISTAKES,
         slips=(
             (lambda x, o, m, *rest: modulated_pixel(x, o, np.ones_like(m), *rest), "no effect"),
             (
@@ -85,20 +85,20 @@ EXERCISES = {
     "9.3": Solved(
         exercises.check_softmax_over_taps,
         softmax_over_taps,
-        weighing.SOFTMAX_MISTAKES,
+        checks.SOFTMAX_MISTAKES,
         slips=((lambda z, g: ops.softmax(z, axis=-1), "all groups together"),),
         draws=True,
     ),
     "9.4": Solved(
         exercises.check_count_weights,
         count_weights,
-        weighing.COUNT_MISTAKES,
+        checks.COUNT_MISTAKES,
         slips=((lambda k, c, g: count_weights(k, c, 1), "of its own"),),
     ),
     "9.5": Solved(
         exercises.check_read_foreign,
         read_foreign,
-        weighing.FOREIGN_MISTAKES,
+        checks.FOREIGN_MISTAKES,
         slips=((lambda made, t, g, order: made, "nothing has moved"),),
     ),
 }
