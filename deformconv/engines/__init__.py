@@ -1,22 +1,38 @@
-"""The two primitives, once per engine.
+"""The three primitives, once per engine.
 
-    sample(images, coords)                       # (b, h, w, c), (b, n, 2) -> (b, n, c)
+    sample(images, coords)                       # (b, h, w, c), (b, n, 2) or (b, n, groups, 2) -> (b, n, c)
+    aggregate(images, coords, weights)           # (b, n, groups, taps, 2), (b, n, groups, taps) -> (b, n, c)
     convolve(inputs, offsets, kernel, *, ...)    # the deformable convolution of checked arguments
 
 Values of images between the pixels: bilinear, zero outside, with the gradients that `reference` defines.
-Engines know nothing of the rest of the package; everything above them calls these two.
+Engines know nothing of the rest of the package; everything above them calls these three.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import keras
 
-from deformconv.engines import columns, portable, switches
+from deformconv.engines import columns, grouped, portable, switches
 
 
 def sample(images, coords):
-    """Values at points: `images` `(b, h, w, c)`, `coords` `(b, n, 2)` in `(y, x)` -> `(b, n, c)`."""
-    return _engine(images)[0](images, coords)
+    """Values at points: `images` `(b, h, w, c)`, `coords` `(b, n, 2)` in `(y, x)` -> `(b, n, c)`.
+
+    With `coords` `(b, n, groups, 2)` each group of channels is read at points of its own.
+    """
+    return _engine(images).sample(images, coords)
+
+
+def aggregate(images, coords, weights):
+    """The weighted sum of what points read: `(b, n, c)`.
+
+    Args:
+        images: `(b, h, w, c)`.
+        coords: `(b, n, groups, taps, 2)` in `(y, x)`: each group of channels has points of its own.
+        weights: `(b, n, groups, taps)`.
+    """
+    return _engine(images).aggregate(images, coords, weights)
 
 
 def convolve(inputs, offsets, kernel, **options):
@@ -31,27 +47,40 @@ def convolve(inputs, offsets, kernel, **options):
     Returns:
         Tensor `(b, h', w', filters)`.
     """
-    return _engine(inputs)[1](inputs, offsets, kernel, **options)
+    return _engine(inputs).convolve(inputs, offsets, kernel, **options)
+
+
+class _Engine(NamedTuple):
+    sample: object
+    aggregate: object
+    convolve: object
+
+
+def _made_of(sampler):
+    """An engine around what reads whole images at points."""
+    return _Engine(*(partial(made, sampler) for made in (grouped.sample, grouped.aggregate, columns.convolve)))
 
 
 def _engine(images):
-    """`sample` and `convolve` for these images, here and now."""
-    portably = portable.sample, partial(columns.convolve, portable.sample)
-    if not has_native_kernel():
-        return portably
+    """The engine for these images, here and now."""
+    portably = _made_of(portable.sample)
     if recorder := switches.recorder.get():
-        return portable.sample, recorder
-    if _within_xla():
+        return portably._replace(convolve=recorder)
+    if switches.stock_only.get() or _within_xla():
+        native = None
+    else:
+        from deformconv.engines.native import kernels
+
+        native = kernels()
+    if native and native.serves(images):
+        return native
+    if keras.backend.backend() != "tensorflow" or _within_xla():
         return portably
-    from deformconv.engines import native, tensorflow
-
-    if not switches.stock_only.get() and native.kernels():
-        from deformconv.engines.native import operators
-
-        return operators.sample, operators.convolve
     if keras.backend.standardize_dtype(images.dtype) == "float64":  # the stock kernel would compute in float32
         return portably
-    return tensorflow.sample, partial(columns.convolve, tensorflow.sample)
+    from deformconv.engines import tensorflow
+
+    return _made_of(tensorflow.sample)
 
 
 def has_native_kernel() -> bool:
@@ -60,7 +89,9 @@ def has_native_kernel() -> bool:
 
 
 def _within_xla():
-    """Inside `jit_compile=True`, which has none of the kernels. TensorFlow has no public name for the question."""
+    """Inside TensorFlow's `jit_compile=True`, which has none of the kernels. It has no public name."""
+    if keras.backend.backend() != "tensorflow":
+        return False
     import tensorflow as tf
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from deformconv.engines import grouped
+
 
 def convolve(
     sample,
@@ -22,21 +24,22 @@ def convolve(
     batch, channels = ops.shape(inputs)[0], inputs.shape[-1]
     kernel_size, filters = tuple(kernel.shape[:2]), kernel.shape[3]
     taps = kernel_size[0] * kernel_size[1]
-    rest = ops.convert_to_tensor(_tap_positions(out_size, pads, kernel_size, strides, dilation_rate, offsets.dtype))
+    rest = tap_positions(out_size, pads, kernel_size, strides, dilation_rate, offsets.dtype)
     coords = ops.reshape(offsets, (batch, *out_size, offset_groups, taps, 2)) + rest[:, :, None]
-    columns = _sample_groups(sample, inputs, coords, out_size, offset_groups, taps)
+    points = out_size[0] * out_size[1] * taps  # not -1 below: PyTorch cannot tell it from an empty batch
+    by_tap = ops.reshape(ops.transpose(coords, (0, 1, 2, 4, 3, 5)), (batch, points, offset_groups, 2))
+    columns = grouped.sample(sample, inputs, by_tap)
     if mask is not None:
         # (b, h', w', og * k) -> one factor per tap and offset group, shared by the group's channels
         weights = ops.reshape(mask, (batch, *out_size, offset_groups, taps))
         weights = ops.transpose(weights, (0, 1, 2, 4, 3))[..., None]
-        grouped = (batch, *out_size, taps, offset_groups, channels // offset_groups)
-        columns = ops.reshape(columns, grouped) * weights
+        columns = ops.reshape(columns, (batch, *out_size, taps, offset_groups, channels // offset_groups)) * weights
     outputs = _multiply(columns, kernel, groups, taps, channels)
     outputs = ops.reshape(outputs, (batch, *out_size, filters))
     return outputs if bias is None else outputs + bias
 
 
-def _tap_positions(out_size, pads, kernel_size, strides, dilation_rate, dtype):
+def tap_positions(out_size, pads, kernel_size, strides, dilation_rate, dtype):
     """Where each tap of each output pixel looks at zero offset: `(h', w', kh * kw, 2)`."""
     tap_rows, tap_columns = ops.meshgrid(
         ops.arange(kernel_size[0], dtype=dtype) * dilation_rate[0],
@@ -49,23 +52,7 @@ def _tap_positions(out_size, pads, kernel_size, strides, dilation_rate, dtype):
     )
     y = rows[:, None, None] + ops.reshape(tap_rows, (-1,))
     x = columns[None, :, None] + ops.reshape(tap_columns, (-1,))
-    return ops.stack([y + ops.zeros_like(x), x + ops.zeros_like(y)], axis=-1)
-
-
-def _sample_groups(sample, inputs, coords, out_size, offset_groups, taps):
-    """The value under each tap: `(b, h', w', taps, channels)`. `coords`: `(b, h', w', offset_groups, taps, 2)`."""
-    batch, height, width, channels = ops.shape(inputs)
-    points = out_size[0] * out_size[1] * taps  # not -1 below: PyTorch cannot tell it from an empty batch
-    if offset_groups == 1:
-        return sample(inputs, ops.reshape(coords, (batch, points, 2)))
-    # Each offset group is an image of its own: its channels, its points.
-    share = channels // offset_groups
-    images = ops.reshape(inputs, (batch, height, width, offset_groups, share))
-    images = ops.reshape(ops.transpose(images, (0, 3, 1, 2, 4)), (batch * offset_groups, height, width, share))
-    coords = ops.transpose(coords, (0, 3, 1, 2, 4, 5))
-    columns = sample(images, ops.reshape(coords, (batch * offset_groups, points, 2)))
-    columns = ops.reshape(columns, (batch, offset_groups, *out_size, taps, share))
-    return ops.transpose(columns, (0, 2, 3, 4, 1, 5))
+    return ops.convert_to_tensor(ops.stack([y + ops.zeros_like(x), x + ops.zeros_like(y)], axis=-1))
 
 
 def _multiply(columns, kernel, groups, taps, channels):

@@ -8,7 +8,7 @@ from keras import ops
 from deformconv import engines
 from deformconv.arguments import check_count, check_padding, output_size, pair
 from deformconv.conventions import tap_count
-from deformconv.operators import deform_conv2d
+from deformconv.operators.aggregate import deform_aggregate2d
 
 
 class DynamicAggregation(keras.layers.Layer):
@@ -99,17 +99,15 @@ class DynamicAggregation(keras.layers.Layer):
         return seen[:, *kept]
 
     def _aggregate(self, values, offsets, mask):
-        """The sum under each group's taps, channel by channel: a depthwise convolution whose kernel is the mask."""
-        channels = values.shape[-1]
-        return deform_conv2d(
+        """The sum under each group's taps, channel by channel."""
+        return deform_aggregate2d(
             values,
             offsets,
-            ops.ones((*self.kernel_size, 1, channels), dtype=values.dtype),
-            mask=mask,
+            mask,
+            kernel_size=self.kernel_size,
             strides=self.strides,
             padding=self.padding,
             dilation_rate=self.dilation_rate,
-            groups=channels,
         )
 
     def _blend(self, outputs, values, logits):

@@ -5,7 +5,7 @@ from keras import ops
 
 from deformconv import engines
 from deformconv.engines.fused import fused
-from deformconv.sampling import as_coordinates, bilinear_sample
+from deformconv.sampling import as_coordinates
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -78,13 +78,13 @@ class ConvOffset2D(keras.layers.Layer):
             # (b, h, w, 2c) -> (b, 2c, h, w) -> (b * c, h, w, 2): the 2017 reshape, which pairs neighbours on a
             # row of one channel instead of one pixel's y and x.
             offsets = ops.reshape(ops.transpose(made, (0, 3, 1, 2)), (-1, height, width, 2))
-        else:
-            offsets = ops.reshape(made, (batch, height, width, channels, 2))
-            offsets = ops.reshape(ops.transpose(offsets, (0, 3, 1, 2, 4)), (-1, height, width, 2))
-        flat = ops.reshape(ops.transpose(inputs, (0, 3, 1, 2)), (-1, height, width, 1))
-        coords = pixel_grid(height, width, offsets.dtype) + offsets
-        warped = fused(ceil_sample)(flat, coords) if self.layout == "2017" else bilinear_sample(flat, coords)
-        return ops.transpose(ops.reshape(warped, (batch, channels, height, width)), (0, 2, 3, 1))
+            flat = ops.reshape(ops.transpose(inputs, (0, 3, 1, 2)), (-1, height, width, 1))
+            warped = fused(ceil_sample)(flat, pixel_grid(height, width, offsets.dtype) + offsets)
+            return ops.transpose(ops.reshape(warped, (batch, channels, height, width)), (0, 2, 3, 1))
+        coords = ops.reshape(made, (batch, height, width, channels, 2))
+        coords = coords + pixel_grid(height, width, made.dtype)[:, :, None]
+        warped = engines.sample(inputs, ops.reshape(coords, (batch, height * width, channels, 2)))
+        return ops.reshape(warped, (batch, height, width, channels))
 
     def compute_output_shape(self, input_shape):
         return input_shape

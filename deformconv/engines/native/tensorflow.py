@@ -1,57 +1,94 @@
-"""`sample` and `convolve` by the compiled kernels, with derivatives of any order."""
+"""The kernels on TensorFlow: its operators, and their derivatives of any order."""
 
+import functools
 import itertools
 
 import tensorflow as tf
 
-from deformconv.engines import columns, native, portable
+from deformconv.engines import columns, grouped, portable
+from deformconv.engines.native.library import Unavailable, loaded
+
+
+@functools.cache
+def _operators():
+    """The compiled operators, loaded into TensorFlow."""
+    if tf.config.list_physical_devices("GPU"):
+        raise Unavailable("TensorFlow uses a GPU")
+    flags = [*tf.sysconfig.get_compile_flags(), *tf.sysconfig.get_link_flags()]
+
+    def load(path):
+        try:
+            return tf.load_op_library(str(path))
+        except tf.errors.NotFoundError as error:  # a symbol that this TensorFlow lacks
+            raise OSError(error.message) from error
+
+    return loaded("tensorflow.cc", [tf.__version__], flags, load)
+
+
+prepare = _operators
+
+
+def serves(images):
+    """Whether the kernels take such images."""
+    return images.dtype in (tf.float32, tf.float64, tf.bfloat16, tf.float16)
 
 
 def sample(images, coords):
-    """Values at points: `images` `(b, h, w, c)`, `coords` `(b, n, 2)` in `(y, x)` -> `(b, n, c)`."""
-    dtype = _computed_in(images)
-    values = _sample(tf.cast(images, dtype), tf.cast(coords, dtype)[:, :, None, None])
-    values.set_shape([images.shape[0], coords.shape[1], 1, images.shape[3]])
-    return tf.cast(values[:, :, 0], images.dtype)
+    """Values at points, as `engines.sample`."""
+    if len(coords.shape) == 3:
+        coords = coords[:, :, None]
+    return aggregate(images, coords[:, :, :, None], _none(images))
+
+
+def aggregate(images, coords, weights):
+    """The weighted sum of what points read, as `engines.aggregate`."""
+    values = _aggregate(images, _in_sums(coords, images), weights)
+    values.set_shape([images.shape[0], coords.shape[1], images.shape[3]])
+    return values
+
+
+def _in_sums(coords, images):
+    """Coordinates in the type that the kernels compute in."""
+    return tf.cast(coords, tf.float64 if images.dtype == tf.float64 else tf.float32)
 
 
 def convolve(inputs, offsets, kernel, *, mask, bias, strides, pads, out_size, dilation_rate, groups, offset_groups):
     """The deformable convolution of checked arguments, as `engines.convolve`."""
-    options = {"strides": strides, "pads": pads, "out_size": out_size, "dilation_rate": dilation_rate}
-    if groups > 1:  # the fused kernel multiplies all channels by all filters
-        grouped = {"groups": groups, "offset_groups": offset_groups}
-        return columns.convolve(sample, inputs, offsets, kernel, mask=mask, bias=bias, **options, **grouped)
-    dtype = _computed_in(inputs)
-    tensors = [tf.cast(tensor, dtype) for tensor in (inputs, offsets, kernel)]
-    weights = tf.zeros([0], dtype) if mask is None else tf.cast(mask, dtype)
-    outputs = _fused(options, mask is not None)(*tensors, weights)
+    options = {"strides": strides, "pads": pads, "out_size": out_size, "dilation_rate": dilation_rate, "groups": groups}
+    weights = _none(inputs) if mask is None else mask
+    outputs = _convolve(options, mask is not None)(inputs, _in_sums(offsets, inputs), kernel, weights)
     outputs.set_shape([inputs.shape[0], *(n if isinstance(n, int) else None for n in out_size), kernel.shape[3]])
-    outputs = tf.cast(outputs, inputs.dtype)
     return outputs if bias is None else outputs + bias
 
 
-def _computed_in(images):
-    return tf.float64 if images.dtype == tf.float64 else tf.float32
+def _none(images):
+    """In place of weights: all are one."""
+    return tf.zeros([0], images.dtype)
 
 
 @tf.custom_gradient
-def _sample(images, coords):
-    values = native.kernels().deform_sample(images=images, coords=coords)
+def _aggregate(images, coords, weights):
+    values = _operators().deform_aggregate(images=images, points=coords, weights=weights)
 
-    def by_points(images, coords):
-        batch, points = tf.shape(coords)[0], tf.shape(coords)[1]
-        return portable.sample(images, tf.reshape(coords, tf.stack([batch, points, 2])))[:, :, None]
+    def portably(images, coords, weights):
+        if weights.shape == [0]:
+            return grouped.sample(portable.sample, images, coords[:, :, :, 0])
+        return grouped.aggregate(portable.sample, images, coords, weights)
 
-    gradient = _once_more(native.kernels().deform_sample_grad, by_points)
-    return values, lambda upstream: gradient(images, coords, upstream)
+    def native(images, coords, weights, upstream):
+        return tuple(
+            _operators().deform_aggregate_grad(images=images, points=coords, weights=weights, upstream=upstream)
+        )
+
+    gradient = _once_more(native, portably, of=(0, 1, 2))
+    return values, lambda upstream: gradient(images, coords, weights, upstream)
 
 
-def _fused(options, masked):
+def _convolve(options, masked):
     """The kernel for these options: a function of `(images, offsets, kernel, weights)`."""
-    made = native.kernels()
+    made = _operators()
 
     def portably(images, offsets, kernel, weights):
-        taps = kernel.shape[0] * kernel.shape[1]
         return columns.convolve(
             portable.sample,
             images,
@@ -59,8 +96,7 @@ def _fused(options, masked):
             kernel,
             mask=weights if masked else None,
             bias=None,
-            groups=1,
-            offset_groups=offsets.shape[-1] // (2 * taps),
+            offset_groups=offsets.shape[-1] // (2 * kernel.shape[0] * kernel.shape[1]),
             **options,
         )
 
@@ -69,14 +105,12 @@ def _fused(options, masked):
         numbers = [*itertools.chain(*numbers), kernel.shape[1], *options["out_size"]]
         geometry = tf.stack([tf.cast(number, tf.int64) for number in numbers])
         flat = tf.reshape(kernel, [-1, kernel.shape[3]])
-        return {"images": images, "offsets": offsets, "kernel": flat, "weights": weights, "geometry": geometry}
+        tensors = {"images": images, "points": offsets, "weights": weights, "kernel": flat}
+        return {**tensors, "geometry": geometry, "groups": options["groups"]}
 
     # Two kernels: with a frozen kernel nobody asks for the second, and a graph leaves it out.
     def native_points_gradient(images, offsets, kernel, weights, upstream):
-        by_images, by_offsets, by_weights = made.deform_conv_points_grad(
-            upstream=upstream, **arguments(images, offsets, kernel, weights)
-        )
-        return by_images, by_offsets, by_weights
+        return tuple(made.deform_conv_points_grad(upstream=upstream, **arguments(images, offsets, kernel, weights)))
 
     def native_kernel_gradient(images, offsets, kernel, weights, upstream):
         by_kernel = made.deform_conv_kernel_grad(upstream=upstream, **arguments(images, offsets, kernel, weights))

@@ -7,28 +7,11 @@
 #define DEFORMCONV_MULTIPLY_H_
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <new>
-#include <vector>
+
+#include "types.h"
 
 namespace deformconv {
-
-// Memory that starts where a cache line does: a vector that straddles two of them takes twice as long to load.
-template <typename T>
-struct CacheLines {
-  using value_type = T;
-  static constexpr std::align_val_t kLine{64};
-  CacheLines() = default;
-  template <typename U>
-  CacheLines(const CacheLines<U>&) {}
-  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), kLine)); }
-  void deallocate(T* memory, size_t) { ::operator delete(memory, kLine); }
-  bool operator==(const CacheLines&) const { return true; }
-  bool operator!=(const CacheLines&) const { return false; }
-};
-template <typename T>
-using Buffer = std::vector<T, CacheLines<T>>;
 
 // A tile of sums fills three quarters of the vector registers; what is left holds the operands.
 #if defined(__AVX512F__)
@@ -43,7 +26,6 @@ constexpr int64_t kCacheBytes = 1 << 20;  // half of a large L2 cache
 constexpr int64_t kPieceDepth = 384;
 
 enum class Left { kAsIs, kTransposed };
-enum class Into { kNew, kSum };
 
 // c (ROWS, COLUMNS) = a (ROWS, depth) * b (depth, COLUMNS); `*_row` is the distance from one row to the next.
 // A transposed `a` lies in memory as (depth, ROWS). Into::kSum adds to what is in c.
