@@ -180,6 +180,7 @@ void ConvolvePointsGrad(const Parallel& parallel, const Convolution<T>& conv, co
   const Kernel<T> kernel(conv);
   const Buffer<T> zeros(s.channels, T{});
   const std::vector<Part> parts = Parts(s, parallel.threads(), conv.groups > 1 ? conv.seen() : 1);
+  if (parts.empty()) return;  // no image
   PointsGrad<T> sums(s, parts.size(), offsets_grad, conv.weights ? weights_grad : nullptr);
   const int64_t filters = conv.filters, made = conv.made();
   struct Share {
