@@ -16,6 +16,25 @@ def output_size(size, kernel_size, stride, dilation, padding):
     return (size + before + after - span) // stride + 1, before
 
 
+def output_sizes(inputs_size, kernel_size, strides, dilation_rate, padding):
+    """`(out_size, pads)`: height and width of the output, and the zeros above and to the left of the input.
+
+    Args:
+        inputs_size: height and width of the input; a size may be a tensor.
+        kernel_size, strides, dilation_rate: pairs `(y, x)`.
+        padding: of the two axes, from `check_padding`.
+    """
+    axes = zip(inputs_size, kernel_size, strides, dilation_rate, padding, strict=True)
+    out_size, pads = zip(*(output_size(*axis) for axis in axes), strict=True)
+    if any(isinstance(size, int) and size < 1 for size in out_size):
+        raise ValueError(
+            f"`inputs` must be at least as large as the dilated kernel, padding included; received height and width "
+            f"{tuple(inputs_size)} with kernel_size={kernel_size}, dilation_rate={dilation_rate}. "
+            'Does the network shrink its images too often? padding="same" takes any size.'
+        )
+    return out_size, pads
+
+
 def pair(name, value):
     """`strides`, `dilation_rate` or a size as a pair of positive ints."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)

@@ -3,7 +3,7 @@
 from keras import ops
 
 from deformconv import engines
-from deformconv.arguments import check_padding, output_size, pair
+from deformconv.arguments import check_padding, output_sizes, pair
 from deformconv.engines import switches
 from deformconv.engines.columns import tap_positions
 
@@ -31,8 +31,8 @@ def deform_aggregate2d(inputs, offsets, mask, *, kernel_size, strides=1, padding
     )
     channels, taps = inputs.shape[-1], kernel_size[0] * kernel_size[1]
     batch, height, width, _ = ops.shape(inputs)
-    axes = zip((height, width), kernel_size, strides, dilation_rate, check_padding(padding), strict=True)
-    out_size, pads = zip(*(output_size(size, *rest) for size, *rest in axes), strict=True)
+    sizes = (height, width), kernel_size, strides, dilation_rate, check_padding(padding)
+    out_size, pads = output_sizes(*sizes)
     groups = mask.shape[-1] // taps
     mask = ops.cast(mask, inputs.dtype)
     if recorder := switches.recorder.get():  # ONNX has no node for it, but one for the convolution

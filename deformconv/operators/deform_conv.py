@@ -10,7 +10,7 @@ from deformconv.arguments import (
     check_padding,
     check_ranks,
     check_size,
-    output_size,
+    output_sizes,
     pair,
 )
 from deformconv.sampling import as_coordinates, as_float
@@ -74,17 +74,7 @@ def deform_conv2d(
     offset_groups = check_channels(inputs, offsets, kernel, groups)
 
     batch, height, width, channels = ops.shape(inputs)
-    axes = [
-        output_size(size, *rest)
-        for size, *rest in zip((height, width), kernel_size, strides, dilation_rate, padding, strict=True)
-    ]
-    out_size = tuple(out for out, _ in axes)
-    if any(isinstance(size, int) and size < 1 for size in out_size):
-        raise ValueError(
-            f"`inputs` must be at least as large as the dilated kernel, padding included; received height and width "
-            f"{(height, width)} with kernel_size={kernel_size}, dilation_rate={dilation_rate}. "
-            'Does the network shrink its images too often? padding="same" takes any size.'
-        )
+    out_size, pads = output_sizes((height, width), kernel_size, strides, dilation_rate, padding)
     check_size("offsets", offsets, inputs, out_size)
     if mask is not None:
         mask = ops.cast(ops.convert_to_tensor(mask), inputs.dtype)
@@ -100,7 +90,7 @@ def deform_conv2d(
         mask=mask,
         bias=bias,
         strides=strides,
-        pads=[before for _, before in axes],
+        pads=pads,
         out_size=out_size,
         dilation_rate=dilation_rate,
         groups=groups,

@@ -18,9 +18,7 @@ if keras.backend.backend() == "tensorflow":
 
     SAMPLE["stock"] = stock.sample
     if native.kernels():
-        from deformconv.engines.native import operators as compiled
-
-        SAMPLE["compiled"] = compiled.sample
+        SAMPLE["compiled"] = native.kernels().sample
 ENGINES = pytest.mark.parametrize("sample", SAMPLE.values(), ids=SAMPLE)
 
 
