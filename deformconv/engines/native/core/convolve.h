@@ -9,6 +9,7 @@
 #ifndef DEFORMCONV_CONVOLVE_H_
 #define DEFORMCONV_CONVOLVE_H_
 
+#include "multiply_bfloat16.h"
 #include "parallel.h"
 #include "rows.h"
 
@@ -36,11 +37,7 @@ struct Grid {
   void find(int64_t row, Cells<A>* cells) const {
     const int64_t pixel = row % s.rows;
     const A row_y = pixel / g.out_width * g.stride_y - g.pad_y, row_x = pixel % g.out_width * g.stride_x - g.pad_x;
-    const A *of_row = offsets + 2 * row * s.points(), *to_y = tap_y.data(), *to_x = tap_x.data();
-    cells->find(s, s.points(), [=](int64_t i, A* y, A* x) __attribute__((always_inline)) {
-      *y = row_y + to_y[i] + of_row[2 * i];
-      *x = row_x + to_x[i] + of_row[2 * i + 1];
-    });
+    cells->find(s, offsets + 2 * row * s.points(), row_y, tap_y.data(), row_x, tap_x.data());
   }
 };
 
@@ -113,10 +110,77 @@ void Weigh(const A* values, const A* kernel, int64_t taps, int64_t channels, int
   }
 }
 
+// The upstream gradient at one tap: to (channels) = sum over its filters of upstream * kernel, both (channels, made).
+template <typename A>
+void WeighBack(const A* upstream, const A* kernel, int64_t channels, int64_t made, A* __restrict to) {
+  for (int64_t part = 0; part < made; ++part) {
+#pragma omp simd
+    for (int64_t i = 0; i < channels; ++i) {
+      const A product = upstream[i * made + part] * kernel[i * made + part];
+      to[i] = part ? to[i] + product : product;
+    }
+  }
+}
+
+// Rows of a depthwise convolution that makes one filter of each channel, without a buffer between reading and weighing.
+template <typename T, typename A, typename Points>
+void DepthwiseRows(const Convolution<T>& conv, const Points& points, const A* kernel, const T* zeros, int64_t start,
+                   int64_t end, Cells<A>* cells, A* outputs) {
+  const Sizes& s = conv.s;
+  for (int64_t row = start; row < end; ++row, outputs += s.channels) {
+    points.find(row, cells);
+    cells->weigh(s.points(), conv.weights ? conv.weights + row * s.points() : nullptr);
+    const T* image = conv.images + row / s.rows * s.pixels() * s.channels;
+    for (int64_t group = 0; group < s.groups; ++group) {
+      const int64_t begin = group * s.share();
+      ReadSum<true>(*cells, group * s.taps, s.taps, image + begin, s.channels, zeros, s.share(), kernel + begin, s.channels,
+              outputs + begin);
+    }
+  }
+}
+
+#if defined(__AVX512BF16__)
+// The convolution in bfloat16 throughout: what the taps read is rounded, as a column buffer of that type would hold it.
+inline void ConvolvePairs(const Parallel& parallel, const Convolution<BFloat16>& conv, BFloat16* outputs) {
+  const Sizes& s = conv.s;
+  const Grid<float> grid(s, conv.geometry, conv.offsets);
+  const Buffer<BFloat16> zeros(s.share(), BFloat16{});
+  const Blocks blocks = conv.blocks(conv.all_rows(), s.channels);
+  const Planes planes(s, blocks.size, 0, s.channels, conv.groups);
+  const int64_t filters = conv.filters, made = conv.made();
+  std::vector<Buffer<uint32_t>> kernels;
+  for (int64_t group = 0; group < conv.groups; ++group) {
+    kernels.push_back(Pairs(conv.kernel + group * made, filters, planes.depth(), made));
+  }
+  parallel.run(blocks.count(), [&](int64_t block) {
+    static thread_local Buffer<BFloat16> values;
+    static thread_local Buffer<float> sums;
+    const int64_t start = blocks.start(block), rows = blocks.end(block) - start;
+    values.resize(planes.size());
+    sums.resize(rows * filters);
+    Cells<float> cells(s.points());
+    ReadRows(s, grid, planes, conv.images, conv.weights, zeros.data(), start, start + rows, &cells, values.data());
+    for (int64_t group = 0; group < conv.groups; ++group) {
+      MultiplyPairs(values.data() + planes.plane(group), planes.depth(), kernels[group].data(),
+                    sums.data() + group * made, filters, rows, planes.depth(), made);
+    }
+    for (int64_t i = 0; i < rows * filters; i += kPairColumns) {
+      StoreVector(LoadVector(sums.data() + i), outputs + start * filters + i);
+    }
+  });
+}
+#endif
+
 template <typename T>
 void Convolve(const Parallel& parallel, const Convolution<T>& conv, T* outputs) {
   using A = Sum<T>;
   const Sizes& s = conv.s;
+#if defined(__AVX512BF16__)
+  if constexpr (std::is_same<T, BFloat16>::value) {
+    const bool pairs = conv.seen() % 2 == 0 && conv.made() % kPairColumns == 0;
+    if (pairs) return ConvolvePairs(parallel, conv, outputs);
+  }
+#endif
   const Grid<A> grid(s, conv.geometry, conv.offsets);
   const Kernel<T> kernel(conv);
   const Buffer<T> zeros(s.share(), T{});
@@ -125,10 +189,8 @@ void Convolve(const Parallel& parallel, const Convolution<T>& conv, T* outputs) 
   const int64_t filters = conv.filters, made = conv.made();
   parallel.run(blocks.count(), [&](int64_t block) {
     static thread_local Buffer<A> values, sums;
-    values.resize(planes.size());
     Cells<A> cells(s.points());
     const int64_t start = blocks.start(block), rows = blocks.end(block) - start;
-    ReadRows<T>(s, grid, planes, conv.images, conv.weights, zeros.data(), start, start + rows, &cells, values.data());
     A* to;
     if constexpr (kIsHalf<T>) {
       sums.resize(rows * filters);
@@ -136,12 +198,15 @@ void Convolve(const Parallel& parallel, const Convolution<T>& conv, T* outputs) 
     } else {
       to = outputs + start * filters;
     }
-    if (conv.depthwise()) {
-      for (int64_t row = 0; row < rows; ++row) {
+    if (conv.depthwise() && made == 1) {
+      DepthwiseRows(conv, grid, kernel.data(), zeros.data(), start, start + rows, &cells, to);
+    } else {
+      values.resize(planes.size());
+      ReadRows(s, grid, planes, conv.images, conv.weights, zeros.data(), start, start + rows, &cells, values.data());
+      for (int64_t row = 0; conv.depthwise() && row < rows; ++row) {
         Weigh(values.data() + row * planes.depth(), kernel.data(), s.taps, s.channels, made, to + row * filters);
       }
-    } else {
-      for (int64_t group = 0; group < conv.groups; ++group) {
+      for (int64_t group = 0; !conv.depthwise() && group < conv.groups; ++group) {
         Multiply<Left::kAsIs, Into::kNew>(values.data() + planes.plane(group), planes.depth(),
                                           kernel.data() + group * made, filters, to + group * made, filters, rows,
                                           planes.depth(), made);
@@ -211,13 +276,8 @@ void ConvolvePointsGrad(const Parallel& parallel, const Convolution<T>& conv, co
       if (conv.depthwise()) {
         for (int64_t row = 0; row < rows; ++row) {
           A* to = seen.data() + row * planes.depth();
-          for (int64_t j = 0; j < planes.depth(); ++j) {
-            const int64_t channel = j % planes.width;
-            A sum = 0;
-            for (int64_t i = 0; i < made; ++i) {
-              sum += up[row * filters + channel * made + i] * share.kernel[j * made + i];
-            }
-            to[j] = sum;
+          for (int64_t tap = 0; tap < s.taps; ++tap, to += planes.width) {
+            WeighBack(up + row * filters, share.kernel.data() + tap * planes.width * made, planes.width, made, to);
           }
         }
       } else {
@@ -258,7 +318,7 @@ void ConvolveKernelGrad(const Parallel& parallel, const Convolution<T>& conv, co
     Cells<A> cells(s.points());
     for (int64_t block = blocks.count() * thread / threads; block < blocks.count() * (thread + 1) / threads; ++block) {
       const int64_t start = blocks.start(block), rows = blocks.end(block) - start;
-      ReadRows<T>(s, grid, planes, conv.images, conv.weights, zeros.data(), start, start + rows, &cells, values.data());
+      ReadRows(s, grid, planes, conv.images, conv.weights, zeros.data(), start, start + rows, &cells, values.data());
       const A* up = InSums(upstream + start * filters, rows * filters, &above);
       if (conv.depthwise()) {
         for (int64_t row = 0; row < rows; ++row, up += filters) {

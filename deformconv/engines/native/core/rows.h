@@ -80,19 +80,18 @@ struct Planes {
 };
 
 // values: what the points of rows [start, end) read. `points.find(row, &cells)` tells where they lie.
-template <typename T, typename A, typename Points>
+template <typename T, typename A, typename V, typename Points>
 void ReadRows(const Sizes& s, const Points& points, const Planes& planes, const T* images, const T* weights,
-              const T* zeros, int64_t start, int64_t end, Cells<A>* cells, A* values) {
+              const T* zeros, int64_t start, int64_t end, Cells<A>* cells, V* values) {
   for (int64_t row = start; row < end; ++row) {
     const T* image = images + row / s.rows * s.pixels() * s.channels;
     const T* of_row = weights ? weights + row * s.points() : nullptr;
     points.find(row, cells);
+    cells->weigh(s.points(), of_row);
     for (const Piece& piece : planes.pieces) {
       for (int64_t tap = 0; tap < s.taps; ++tap) {
-        const int64_t point = piece.points + tap;
-        const A weight = of_row ? A(Load(of_row[point])) : A(1);
-        Read<Into::kNew>(*cells, point, image + piece.begin, s.channels, zeros, weight, piece.count,
-                         values + planes.at(piece, row - start, tap));
+        Read(*cells, piece.points + tap, image + piece.begin, s.channels, zeros, piece.count,
+             values + planes.at(piece, row - start, tap));
       }
     }
   }
@@ -143,8 +142,9 @@ void BackwardRows(const Sizes& s, const Points& points, const Part& part, const 
                   A* sink) {
   const T* image = images + part.image * s.pixels() * s.channels;
   for (int64_t row = start; row < end; ++row) {
-    points.find(row, cells);
     const int64_t first = row * s.points();
+    points.find(row, cells);
+    cells->weigh(s.points(), weights ? weights + first : nullptr);
     for (const Piece& piece : pieces) {
       for (int64_t tap = 0; tap < s.taps; ++tap) {
         const int64_t in_row = piece.points + tap, point = first + in_row;
@@ -153,7 +153,7 @@ void BackwardRows(const Sizes& s, const Points& points, const Part& part, const 
         Differentiate(*cells, in_row, image + piece.begin, s.channels, zeros, weight, up, piece.count,
                       coords_grad + 2 * point, coords_grad + 2 * point + 1,
                       weights_grad ? weights_grad + point : nullptr);
-        Write(*cells, in_row, up, weight, piece.count, image_grad->data() + piece.begin - part.begin,
+        Write(*cells, in_row, up, piece.count, image_grad->data() + piece.begin - part.begin,
               image_grad->stride(), sink);
       }
     }
