@@ -56,7 +56,7 @@ def test_of_784_pixels_the_2017_layout_gives_one_its_own_y_and_one_its_own_x(
 
     monkeypatch.setattr(conv_offset, "bilinear_sample", listen)
     monkeypatch.setattr(conv_offset, "ceil_sample", listen)
-    monkeypatch.setattr(conv_offset.engines, "fused", lambda function: function)
+    monkeypatch.setattr(conv_offset, "fused", lambda function: function)
     number = np.arange(1, 785, dtype="float32").reshape(28, 28)
     layer = ConvOffset2D(layout=layout)
     layer.build((1, 28, 28, 1))
