@@ -7,19 +7,22 @@ Values of images between the pixels: bilinear, zero outside, with the gradients 
 Engines know nothing of the rest of the package; everything above them calls these two.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import keras
 
 from deformconv.engines import columns, portable, switches
+from deformconv.types import Tensor
 
 
-def sample(images, coords):
+def sample(images: Tensor, coords: Tensor) -> Tensor:
     """Values at points: `images` `(b, h, w, c)`, `coords` `(b, n, 2)` in `(y, x)` -> `(b, n, c)`."""
     return _engine(images)[0](images, coords)
 
 
-def convolve(inputs, offsets, kernel, **options):
+def convolve(inputs: Tensor, offsets: Tensor, kernel: Tensor, **options: Any) -> Tensor:
     """The deformable convolution of checked arguments.
 
     Args:
@@ -34,7 +37,7 @@ def convolve(inputs, offsets, kernel, **options):
     return _engine(inputs)[1](inputs, offsets, kernel, **options)
 
 
-def _engine(images):
+def _engine(images: Tensor) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
     """`sample` and `convolve` for these images, here and now."""
     portably = portable.sample, partial(columns.convolve, portable.sample)
     if not has_native_kernel():
@@ -59,7 +62,7 @@ def has_native_kernel() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
-def _within_xla():
+def _within_xla() -> bool:
     """Inside `jit_compile=True`, which has none of the kernels. TensorFlow has no public name for the question."""
     import tensorflow as tf
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
