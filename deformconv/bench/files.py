@@ -48,8 +48,8 @@ class Results:
             if name in now:
                 now[name] = {**before.get(name, {}), **now[name]}
         now["results"] = before["results"]
-        if now["command"] not in before["command"].split("; "):
-            now["command"] = f"{before['command']}; {now['command']}"
+        commands = dict.fromkeys([*before["command"].split("; "), now["command"]])
+        now["command"] = "; ".join(commands)
 
     def add(self, rows):
         """Takes in rows, in the place of older ones of the same, and writes the file."""
