@@ -48,7 +48,7 @@ def run(
     Raises:
         ValueError: if there is no GPU, or a contender does not find it.
     """
-    started, longest = time.monotonic(), 0
+    started, longest, say = time.monotonic(), 0, progress or (lambda text: None)
     about = {"command": command, "device": device.name, "hardware": provenance.processor()}
     place, smoke = device.name, set(cases) <= set(SMOKE)
     if device.name == "gpu":
@@ -82,12 +82,13 @@ def run(
                 rounds=rounds,
                 turn_seconds=turn_seconds,
                 seed=seed,
-                progress=progress,
+                progress=say,
             )
             for worker in workers.values():
                 worker.leave_case()
             if rows:  # else no contender computes in this precision
                 results.add(rows)
+                say("")
                 print(report.line(rows), flush=True)
             longest = max(longest, time.monotonic() - begun)
     finally:

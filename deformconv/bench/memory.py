@@ -9,21 +9,21 @@ import json
 import os
 import sys
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import tensorflow as tf
-
-from deformconv import deform_conv2d
 from deformconv.bench.files import write
 from deformconv.bench.machine import peak_memory
-from deformconv.engines import native
-from deformconv.study import provenance
 
 SIZE, CHANNELS, FILTERS, TAPS = 1864, 64, 16, 9
 
 
 def main():
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    from deformconv import deform_conv2d
+    from deformconv.engines import native
+    from deformconv.study import provenance
+
     tf.random.set_seed(0)
     native.kernels()
     steps = {"libraries": peak_memory()}

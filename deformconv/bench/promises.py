@@ -1,14 +1,13 @@
 """What is promised of a GPU: ratios of medians, and whether they are kept."""
 
 from deformconv.bench.contenders import CONTENDERS, OURS
-from deformconv.bench.devices import DIRECTIONS
+from deformconv.bench.devices import DEVICES, DIRECTIONS
 
-PRECISIONS = ("float32", "bfloat16", "tf32")
 PROMISES = (
     # name, against (a contender, or the beginning of one that the same engine runs), at most this ratio, where
     ("at most 2.5 times cuDNN's convolution", "conv2d, ", 2.5, ("float32",), ("forward",)),
     ("at least 2 times as fast as torchvision", "torchvision", 0.5, ("float32", "tf32"), DIRECTIONS),
-    ("at most 2 times a plain gather", "gather, ", 2, PRECISIONS, DIRECTIONS),
+    ("at most 2 times a plain gather", "gather, ", 2, DEVICES["gpu"].precisions, DIRECTIONS),
 )
 
 

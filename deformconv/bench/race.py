@@ -79,6 +79,7 @@ class _Race:
             for name in names:
                 question = self.question(folder, precision="float32", rounded=self.precision)
                 told = self.workers[name].ask("prepare", **question)
+                self.workers[name].leave_case()
                 if all("file" in told.get(direction, ()) for direction in self.directions):
                     found |= {(family, direction): (name, _results(told[direction])) for direction in self.directions}
                     break
@@ -104,7 +105,10 @@ class _Race:
                 own = told[name] if "failed" in told[name] else told[name].get(direction)
                 if own is not None:
                     row = {"case": self.case.name, "contender": name, "direction": direction}
-                    self.rows[name, direction] = {**row, "precision": self.precision, **own}
+                    row |= {"precision": self.precision, **own}
+                    if "first_call" in row:
+                        row["first_call"] = self.milliseconds(row["first_call"])
+                    self.rows[name, direction] = row
 
     def check(self, references):
         """Compares results with the references, or else with those of the first of each family."""
@@ -137,29 +141,38 @@ class _Race:
         turns, calls = {name: [] for name in racing}, {}
         for name, row in racing.items():
             self.say(f"{self.case.name}: {direction}, {name} is calibrated")
-            told = self.workers[name].ask("calibrate", direction=direction, seconds=turn_seconds)
-            calls[name] = told.pop("calls", None)
-            row |= {key: value for key, value in told.items() if key != "seconds"}
-            row["turns"] = min(rounds, SLOW_TURNS) if told.get("seconds", 0) > SLOW_SECONDS else rounds
+            told = self.ask(name, "calibrate", direction=direction, seconds=turn_seconds)
+            if "failed" in told:
+                continue
+            calls[name], once = told.pop("calls"), told.pop("seconds")
+            row["turns"] = min(rounds, SLOW_TURNS) if once > SLOW_SECONDS else rounds
+            if "dispatch" in told:
+                told["dispatch"] = self.milliseconds(told["dispatch"])
+            row |= told
         for number in range(rounds):
             self.say(f"{self.case.name}: {direction}, round {number + 1} of {rounds}")
             for name in reversed(racing) if number % 2 else racing:  # no one always follows the same other
                 row = racing[name]
                 if "failed" not in row and number < row["turns"]:
-                    told = self.workers[name].ask("turn", direction=direction, calls=calls[name])
-                    turns[name] += told.pop("seconds", [])
-                    row |= told
+                    told = self.ask(name, "turn", direction=direction, calls=calls[name])
+                    turns[name] += told.get("seconds", [])
         for name, row in racing.items():
             if "failed" in row:
                 continue
-            quartiles = 1e3 * np.quantile(turns[name], [0.25, 0.5, 0.75])
-            row |= {key: self.rounded(value) for key, value in zip(("low", "median", "high"), quartiles, strict=True)}
-            row["calls"] = calls[name] * row["turns"]
-            for key in ("first_call", "dispatch"):
-                row |= {key: self.rounded(1e3 * row[key])} if key in row else {}
+            low, median, high = map(self.milliseconds, np.quantile(turns[name], [0.25, 0.5, 0.75]))
+            row |= {"median": median, "low": low, "high": high, "calls": calls[name] * row["turns"]}
 
-    def rounded(self, milliseconds):
-        return round(float(milliseconds), self.device.digits)
+    def ask(self, name, do, **question):
+        """A worker's answer. One that fails has forgotten the case: no time will come of it any more."""
+        told = self.workers[name].ask(do, **question)
+        if "failed" in told:
+            for (of, _), row in self.rows.items():
+                if of == name and "median" not in row:
+                    row.setdefault("failed", told["failed"])
+        return told
+
+    def milliseconds(self, seconds):
+        return round(1e3 * float(seconds), self.device.digits)
 
 
 def _results(told):

@@ -105,8 +105,8 @@ def _tried(function, *arguments, **named):
     except Exception as error:  # told to the process that compares, which goes on without this contender
         traceback.print_exception(error)
         text = " ".join(str(error).split())
-        if isinstance(error, ModuleNotFoundError) and error.name in ("keras", "namex", "optree"):
-            text += ": give a folder with wheels of keras, namex and optree by --wheels"
+        if isinstance(error, ModuleNotFoundError):
+            text += " (what is not installed may come as a wheel, by --wheels)"
         return {"failed": f"{type(error).__name__}: {text}"[:500]}
 
 

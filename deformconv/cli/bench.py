@@ -92,12 +92,13 @@ def run(options):
 
 
 def _say():
-    """A function that tells on the terminal what is going on, and since when."""
+    """A function that tells on the terminal, in one line, what is going on, and for how long; "" clears the line."""
     started = time.monotonic()
 
     def say(text):
         if sys.stderr.isatty():
-            print(f"\r\x1b[K{text}  {time.monotonic() - started:.0f} s", end="\r", file=sys.stderr, flush=True)
+            text = text and f"{text}  {time.monotonic() - started:.0f} s"
+            print(f"\r\x1b[K{text}", end="\r", file=sys.stderr, flush=True)
 
     return say
 
@@ -105,6 +106,7 @@ def _say():
 def _cases(options, device, say):
     from deformconv.bench import measure, report
     from deformconv.bench.cases import SETS
+    from deformconv.bench.devices import DIRECTIONS
 
     sets = options.cases or device.cases
     for name in sets:
@@ -112,20 +114,24 @@ def _cases(options, device, say):
     sets = [name for name in SETS if name != "smoke"] if "all" in sets else sets
     for name in options.precision or ():
         check_choice("--precision", name, device.precisions)
-    results = measure.run(
-        [case for name in sets for case in SETS[name]],
-        bench_kinds.contenders(options, device.name),
-        device,
-        precisions=options.precision or device.precisions,
-        directions=["forward"] if options.forward_only else ["forward", "backward"],
-        threads=options.threads,
-        rounds=options.rounds,
-        turn_seconds=options.round_seconds,
-        seconds=options.seconds,
-        out=options.out,
-        command=options.command_line,
-        progress=say,
-    )
+    try:
+        results = measure.run(
+            [case for name in sets for case in SETS[name]],
+            bench_kinds.contenders(options, device.name),
+            device,
+            precisions=options.precision or device.precisions,
+            directions=["forward"] if options.forward_only else DIRECTIONS,
+            threads=options.threads,
+            rounds=options.rounds,
+            turn_seconds=options.round_seconds,
+            seconds=options.seconds,
+            out=options.out,
+            command=options.command_line,
+            progress=say,
+        )
+    except KeyboardInterrupt:
+        print("\ndeformconv: interrupted; what was measured is written.", file=sys.stderr)
+        return 130
     print(f"\n{report.tables(results.content)}")
     pictures = device.name == "cpu" and "smoke" not in sets
     bench_kinds.tell(results.path, results.content, pictures)

@@ -16,6 +16,7 @@ def run(options, kind, say):
         "growth": (_growth, growth.table),
     }[kind]
     results = measure(options, say)
+    say("")
     print(table(results))
 
     # Only now: each contender chooses its own engine, in its own process.

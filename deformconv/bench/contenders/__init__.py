@@ -37,18 +37,19 @@ class Contender:
         return getattr(importlib.import_module(f"{__name__}.{module}"), name)
 
 
+ON_BOTH = {"devices": ("cpu", "gpu"), "precisions": ("float32", "bfloat16", "tf32")}
+
+
 def _on_tensorflow(made_by, **more):
     return Contender(f"on_tensorflow:{made_by}", "tensorflow", "tensorflow", **more)
 
 
 def _on_jax(made_by, **more):
-    more = {"devices": ("cpu", "gpu"), "precisions": ("float32", "bfloat16", "tf32"), **more}
-    return Contender(f"on_jax:{made_by}", "jax", "jax", **more)
+    return Contender(f"on_jax:{made_by}", "jax", "jax", **ON_BOTH | more)
 
 
 def _on_torch(made_by, needs="torch", **more):
-    more = {"devices": ("cpu", "gpu"), "precisions": ("float32", "bfloat16", "tf32"), **more}
-    return Contender(f"on_torch:{made_by}", needs, "torch", **more)
+    return Contender(f"on_torch:{made_by}", needs, "torch", **ON_BOTH | more)
 
 
 CONTENDERS = {
