@@ -20,11 +20,11 @@ from deformconv.bench.check import compare
 from deformconv.bench.clocks import Queued
 from deformconv.bench.devices import DEVICES
 
-MAIN = Path(deformconv.__file__).parent / "bench" / "__main__.py"
+CLI = Path(deformconv.__file__).parent / "cli"
 
 
 def run(*arguments, python=(sys.executable,), **environment):
-    command = [*python, str(MAIN), "--device", "gpu", *arguments]
+    command = [*python, str(CLI), "bench", "--device", "gpu", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env=os.environ | environment)
 
 
