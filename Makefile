@@ -55,9 +55,11 @@ zip: book ## the rendered book as one file to take along, _build/deformconv-book
 
 test: lint test-unit test-examples test-notebooks test-book ## all checks on TensorFlow: lint, tests, examples, notebooks, the book
 
-lint: $(READY) ## format and lint, without changing anything
+lint: $(READY) ## format, lint, types and the walls of the package, without changing anything
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 test-unit: $(READY) ## the unit tests
 	$(BIN)/python -m pytest $(AT_ONCE) tests --ignore tests/pages

@@ -6,6 +6,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
+# Each needs its engine, which may not be installed, and has no examples.
+collect_ignore_glob = ["deformconv/bench/contenders/on_*.py"]
+
 
 @pytest.fixture(autouse=True)
 def example(request, doctest_namespace, monkeypatch, tmp_path):

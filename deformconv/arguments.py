@@ -1,10 +1,16 @@
 """What a deformable convolution accepts: sizes and checks, with messages that name the likely slip."""
 
 import math
+from collections.abc import Sequence
 from operator import index
+from typing import Any
+
+from deformconv.types import Pair, Shape, Tensor
+
+AxisPadding = str | tuple[int, int]  # "valid", "same" or the zeros before and after
 
 
-def output_size(size, kernel_size, stride, dilation, padding):
+def output_size(size: Any, kernel_size: int, stride: int, dilation: int, padding: AxisPadding) -> tuple[Any, Any]:
     """One axis of the output, and the zeros before the input: `(out_size, pad_before)`. `size` may be a tensor."""
     span = (kernel_size - 1) * dilation + 1
     if padding == "same":
@@ -12,11 +18,17 @@ def output_size(size, kernel_size, stride, dilation, padding):
         missing = (out - 1) * stride + span - size
         missing = (missing + abs(missing)) // 2  # max(missing, 0), for tensors too
         return out, missing // 2
-    before, after = (0, 0) if padding == "valid" else padding
+    before, after = (0, 0) if isinstance(padding, str) else padding
     return (size + before + after - span) // stride + 1, before
 
 
-def output_sizes(inputs_size, kernel_size, strides, dilation_rate, padding):
+def output_sizes(
+    inputs_size: Sequence[Any],
+    kernel_size: Sequence[int],
+    strides: Sequence[int],
+    dilation_rate: Sequence[int],
+    padding: Sequence[AxisPadding],
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """`(out_size, pads)`: height and width of the output, and the zeros above and to the left of the input.
 
     Args:
@@ -35,7 +47,7 @@ def output_sizes(inputs_size, kernel_size, strides, dilation_rate, padding):
     return out_size, pads
 
 
-def pair(name, value):
+def pair(name: str, value: Pair) -> tuple[int, int]:
     """`strides`, `dilation_rate` or a size as a pair of positive ints."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2 or not all(_is_count(v) for v in values):
@@ -52,7 +64,7 @@ def pair(name, value):
     return values
 
 
-def check_count(name, value, slip=""):
+def check_count(name: str, value: int, slip: str = "") -> None:
     """`slip`: what an int below 1 may have meant."""
     if not _is_count(value):
         if isinstance(value, float):
@@ -62,11 +74,11 @@ def check_count(name, value, slip=""):
         raise ValueError(f"`{name}` must be a positive int; received {value!r}.{slip}")
 
 
-def _is_count(value):
+def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def check_padding(padding):
+def check_padding(padding: Any) -> tuple[AxisPadding, AxisPadding]:
     """The padding of the two axes: each `"valid"`, `"same"` or `(before, after)`."""
     if isinstance(padding, str) and padding in ("valid", "same"):
         return padding, padding
@@ -87,7 +99,7 @@ def check_padding(padding):
     return amounts
 
 
-def _padding_slip(padding, amounts):
+def _padding_slip(padding: Any, amounts: tuple | None) -> str:
     if amounts:
         return " To cut pixels off, slice `inputs`."
     if isinstance(padding, str):
@@ -103,7 +115,7 @@ def _padding_slip(padding, amounts):
     return ""
 
 
-def check_ranks(inputs, offsets, kernel):
+def check_ranks(inputs: Tensor, offsets: Tensor, kernel: Tensor) -> None:
     for name, tensor, form in (
         ("inputs", inputs, "(batch, height, width, channels)"),
         ("offsets", offsets, "(batch, out_height, out_width, offset_groups * kh * kw * 2)"),
@@ -112,7 +124,7 @@ def check_ranks(inputs, offsets, kernel):
         check_rank(name, tensor, form)
 
 
-def check_rank(name, tensor, form):
+def check_rank(name: str, tensor: Tensor, form: str) -> None:
     """`form` names the axes that `tensor` must have, as `"(batch, height, width, channels)"`."""
     rank = form.count(",") + 1
     if len(tensor.shape) != rank:
@@ -126,7 +138,7 @@ def check_rank(name, tensor, form):
         raise ValueError(f"`{name}` must have shape {form}; received shape {tuple(tensor.shape)}.{slip}")
 
 
-def check_channels(inputs, offsets, kernel, groups):
+def check_channels(inputs: Tensor, offsets: Tensor, kernel: Tensor, groups: int) -> int:
     """Checks the channel counts and returns the number of offset groups."""
     channels = inputs.shape[-1]
     kernel_height, kernel_width, seen, filters = kernel.shape
@@ -162,13 +174,13 @@ def check_channels(inputs, offsets, kernel, groups):
     return offset_groups
 
 
-def divisors(number):
+def divisors(number: int) -> str:
     """Those of `number`, to read: `1, 2 or 4`."""
     *most, last = (str(d) for d in range(1, number + 1) if number % d == 0)
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _channels_slip(shape, kernel_shape, groups):
+def _channels_slip(shape: Shape, kernel_shape: Any, groups: int) -> str:
     """The likely reason for inputs whose channels do not fit the kernel."""
     _, kernel_width, seen, _ = kernel_shape
     if shape[1] == seen * groups:
@@ -182,7 +194,7 @@ def _channels_slip(shape, kernel_shape, groups):
     return " Was the kernel made for another input?"
 
 
-def _offsets_slip(shape, taps):
+def _offsets_slip(shape: Any, taps: int) -> str:
     """The likely reasons for a wrong number of offset channels, as a sentence each."""
     count = shape[-1]
     slips = []
@@ -198,7 +210,7 @@ def _offsets_slip(shape, taps):
     return "".join(slips)
 
 
-def check_size(name, tensor, inputs, out_size):
+def check_size(name: str, tensor: Tensor, inputs: Tensor, out_size: tuple) -> None:
     """Batch, height and width of `offsets` or `mask` are those of the output, where they are known."""
     # A size that only the running graph knows is a tensor here: it fits anything.
     expected = tuple(size if isinstance(size, int) else None for size in (inputs.shape[0], *out_size))
@@ -217,7 +229,7 @@ def check_size(name, tensor, inputs, out_size):
             )
 
 
-def check_mask(mask, offsets, inputs, out_size, offset_groups):
+def check_mask(mask: Tensor, offsets: Tensor, inputs: Tensor, out_size: tuple, offset_groups: int) -> None:
     check_rank("mask", mask, "(batch, out_height, out_width, offset_groups * kh * kw)")
     expected, received = offsets.shape[-1] // 2, mask.shape[-1]
     if received != expected:
@@ -235,7 +247,7 @@ def check_mask(mask, offsets, inputs, out_size, offset_groups):
     check_size("mask", mask, inputs, out_size)
 
 
-def check_bias(bias, filters, channels):
+def check_bias(bias: Tensor, filters: int, channels: int) -> None:
     if tuple(bias.shape) != (filters,):
         slip = ""
         if len(bias.shape) == 0:
@@ -249,7 +261,7 @@ def check_bias(bias, filters, channels):
         )
 
 
-def check_boxes(inputs, boxes):
+def check_boxes(inputs: Tensor, boxes: Tensor) -> None:
     check_rank("inputs", inputs, "(batch, height, width, channels)")
     check_rank("boxes", boxes, "(batch, boxes, 4)")
     if boxes.shape[-1] != 4:
@@ -267,7 +279,7 @@ def check_boxes(inputs, boxes):
         )
 
 
-def check_per_bin(name, tensor, boxes, per_box):
+def check_per_bin(name: str, tensor: Tensor, boxes: Tensor, per_box: tuple[int, ...]) -> None:
     """`offsets` or `mask` of a RoI pooling: shape `(batch, boxes, *per_box)`, where that is known."""
     expected = (boxes.shape[0], boxes.shape[1], *per_box)
     received = tuple(tensor.shape)

@@ -30,14 +30,25 @@ Every function takes the last axis of a tensor of any rank, and leaves the axes 
 a permutation of channels, so each has an inverse. `kernel_size` and `dilation_rate` are ints or pairs `(y, x)`.
 """
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from deformconv.arguments import check_count, pair
 from deformconv.sampling import as_coordinates
+from deformconv.types import Pair, Tensor
 
 
-def offsets_from_dcnv3(offsets, kernel_size, groups, *, dilation_rate=1, offset_scale=1.0, remove_center=False):
+def offsets_from_dcnv3(
+    offsets: Tensor,
+    kernel_size: Pair,
+    groups: int,
+    *,
+    dilation_rate: Pair = 1,
+    offset_scale: float = 1.0,
+    remove_center: bool = False,
+) -> Tensor:
     """DCNv3's offsets as `deform_conv2d` takes them.
 
     Args:
@@ -63,7 +74,15 @@ def offsets_from_dcnv3(offsets, kernel_size, groups, *, dilation_rate=1, offset_
     return _join(taps, 4)
 
 
-def offsets_to_dcnv3(offsets, kernel_size, groups, *, dilation_rate=1, offset_scale=1.0, remove_center=False):
+def offsets_to_dcnv3(
+    offsets: Tensor,
+    kernel_size: Pair,
+    groups: int,
+    *,
+    dilation_rate: Pair = 1,
+    offset_scale: float = 1.0,
+    remove_center: bool = False,
+) -> Tensor:
     """The inverse of `offsets_from_dcnv3`; with `remove_center` it drops the centre tap, whatever its offset.
 
     Example:
@@ -81,7 +100,7 @@ def offsets_to_dcnv3(offsets, kernel_size, groups, *, dilation_rate=1, offset_sc
     return _join(_columns_first(ops.flip(taps, axis=-1), kernel_size, remove_center), 3)
 
 
-def mask_from_dcnv3(mask, kernel_size, groups, *, remove_center=False):
+def mask_from_dcnv3(mask: Tensor, kernel_size: Pair, groups: int, *, remove_center: bool = False) -> Tensor:
     """DCNv3's mask, after its softmax, as `deform_conv2d` takes it.
 
     Args:
@@ -104,7 +123,7 @@ def mask_from_dcnv3(mask, kernel_size, groups, *, remove_center=False):
     return _join(_rows_first(taps, kernel_size), 4)
 
 
-def mask_to_dcnv3(mask, kernel_size, groups, *, remove_center=False):
+def mask_to_dcnv3(mask: Tensor, kernel_size: Pair, groups: int, *, remove_center: bool = False) -> Tensor:
     """The inverse of `mask_from_dcnv3`; with `remove_center` it drops the centre tap, whatever its mask.
 
     Example:
@@ -118,7 +137,15 @@ def mask_to_dcnv3(mask, kernel_size, groups, *, remove_center=False):
     return _join(_columns_first(taps, kernel_size, remove_center), 3)
 
 
-def from_dcnv4(offset_mask, kernel_size, groups, *, dilation_rate=1, offset_scale=1.0, remove_center=False):
+def from_dcnv4(
+    offset_mask: Tensor,
+    kernel_size: Pair,
+    groups: int,
+    *,
+    dilation_rate: Pair = 1,
+    offset_scale: float = 1.0,
+    remove_center: bool = False,
+) -> tuple[Tensor, Tensor]:
     """DCNv4's one tensor as the `(offsets, mask)` that `deform_conv2d` takes.
 
     Args:
@@ -144,14 +171,23 @@ def from_dcnv4(offset_mask, kernel_size, groups, *, dilation_rate=1, offset_scal
     used = offset_mask[..., : groups * taps * 3]
     used = ops.reshape(used, (*ops.shape(used)[:-1], groups, taps * 3))
     offsets, mask = _join(used[..., : taps * 2], 2), _join(used[..., taps * 2 :], 2)
-    stretch = {"dilation_rate": dilation_rate, "offset_scale": offset_scale}
+    stretch: dict[str, Any] = {"dilation_rate": dilation_rate, "offset_scale": offset_scale}
     return (
         offsets_from_dcnv3(offsets, kernel_size, groups, remove_center=remove_center, **stretch),
         mask_from_dcnv3(mask, kernel_size, groups, remove_center=remove_center),
     )
 
 
-def to_dcnv4(offsets, mask, kernel_size, groups, *, dilation_rate=1, offset_scale=1.0, remove_center=False):
+def to_dcnv4(
+    offsets: Tensor,
+    mask: Tensor,
+    kernel_size: Pair,
+    groups: int,
+    *,
+    dilation_rate: Pair = 1,
+    offset_scale: float = 1.0,
+    remove_center: bool = False,
+) -> Tensor:
     """The inverse of `from_dcnv4`, with zeros in the channels that only fill up; the mask takes the offsets' type.
 
     Example:
@@ -160,7 +196,7 @@ def to_dcnv4(offsets, mask, kernel_size, groups, *, dilation_rate=1, offset_scal
         >>> ops.convert_to_numpy(theirs).tolist()[8:]
         [8.0, 9.0, 10.0, 11.0, 0.0, 0.0, 0.0, 0.0]
     """
-    stretch = {"dilation_rate": dilation_rate, "offset_scale": offset_scale}
+    stretch: dict[str, Any] = {"dilation_rate": dilation_rate, "offset_scale": offset_scale}
     offsets = offsets_to_dcnv3(offsets, kernel_size, groups, remove_center=remove_center, **stretch)
     mask = mask_to_dcnv3(mask, kernel_size, groups, remove_center=remove_center)
     parts = [
@@ -172,7 +208,7 @@ def to_dcnv4(offsets, mask, kernel_size, groups, *, dilation_rate=1, offset_scal
     return ops.concatenate([used, ops.zeros((*ops.shape(used)[:-1], fill), dtype=used.dtype)], axis=-1)
 
 
-def dcnv4_channels(kernel_size, groups, remove_center=False):
+def dcnv4_channels(kernel_size: Pair, groups: int, remove_center: bool = False) -> int:
     """Channels of DCNv4's tensor: three numbers for each tap and group, filled up to a multiple of 8.
 
     Example:
@@ -183,7 +219,7 @@ def dcnv4_channels(kernel_size, groups, remove_center=False):
     return -(-groups * tap_count(kernel_size, remove_center) * 3 // 8) * 8
 
 
-def tap_count(kernel_size, remove_center=False):
+def tap_count(kernel_size: Pair, remove_center: bool = False) -> int:
     """Taps that DCNv3 and DCNv4 have offsets for.
 
     Example:
@@ -200,7 +236,7 @@ def tap_count(kernel_size, remove_center=False):
     return height * width - bool(remove_center)
 
 
-def _split(name, tensor, kernel_size, groups, values, remove_center):
+def _split(name: str, tensor: Tensor, kernel_size: Pair, groups: int, values: int, remove_center: bool) -> Tensor:
     """`(..., groups * taps * values)` -> `(..., groups, kh * kw, values)`, zeros at the centre where it is missing."""
     taps = tap_count(kernel_size, remove_center)
     check_count("groups", groups)
@@ -212,7 +248,7 @@ def _split(name, tensor, kernel_size, groups, values, remove_center):
     return ops.concatenate([before, ops.zeros_like(tensor[..., :1, :]), after], axis=-2)
 
 
-def _check_last_axis(name, tensor, expected, taps, groups):
+def _check_last_axis(name: str, tensor: Tensor, expected: int, taps: int, groups: int) -> None:
     received = tensor.shape[-1]
     if received != expected:
         slip = ""
@@ -230,13 +266,13 @@ def _check_last_axis(name, tensor, expected, taps, groups):
         )
 
 
-def _rows_first(taps, kernel_size):
+def _rows_first(taps: Tensor, kernel_size: Pair) -> Tensor:
     """Column by column -> row by row: `(..., kw * kh, values)` -> `(..., kh, kw, values)`."""
     height, width = pair("kernel_size", kernel_size)
     return ops.swapaxes(ops.reshape(taps, (*ops.shape(taps)[:-2], width, height, taps.shape[-1])), -3, -2)
 
 
-def _columns_first(taps, kernel_size, remove_center):
+def _columns_first(taps: Tensor, kernel_size: Pair, remove_center: bool) -> Tensor:
     """Row by row -> column by column: `(..., kh, kw, values)` -> `(..., taps, values)`."""
     height, width = pair("kernel_size", kernel_size)
     values = taps.shape[-1]
@@ -247,7 +283,7 @@ def _columns_first(taps, kernel_size, remove_center):
     return ops.concatenate([taps[..., :centre, :], taps[..., centre + 1 :, :]], axis=-2)
 
 
-def _stretch(kernel_size, dilation_rate, offset_scale, dtype):
+def _stretch(kernel_size: Pair, dilation_rate: Pair, offset_scale: float, dtype: Any) -> Tensor:
     """How far `offset_scale` moves each tap away from the centre: `(kh, kw, 2)`."""
     axes = zip(pair("kernel_size", kernel_size), pair("dilation_rate", dilation_rate), strict=True)
     y, x = (np.arange(size) * dilation - dilation * (size - 1) // 2 for size, dilation in axes)
@@ -255,7 +291,7 @@ def _stretch(kernel_size, dilation_rate, offset_scale, dtype):
     return ops.convert_to_tensor((offset_scale - 1) * grid, dtype=dtype)
 
 
-def _join(tensor, axes):
+def _join(tensor: Tensor, axes: int) -> Tensor:
     """The last `axes` axes as one."""
     shape = ops.shape(tensor)
     return ops.reshape(tensor, (*shape[:-axes], int(np.prod(shape[-axes:]))))

@@ -5,14 +5,15 @@ import numpy as np
 from keras import ops
 
 from deformconv.layers import DeformableConv2D
+from deformconv.types import Tensor
 
 
-def deformable_layers(model) -> list[DeformableConv2D]:
+def deformable_layers(model: keras.Model) -> list[DeformableConv2D]:
     """The deformable layers of a model, in order."""
     return [layer for layer in model.layers if isinstance(layer, DeformableConv2D)]
 
 
-def offsets_of(model, images) -> dict[str, np.ndarray]:
+def offsets_of(model: keras.Model, images: Tensor) -> dict[str, np.ndarray]:
     """The offsets of each deformable layer, `(batch, h', w', groups, kernel height, kernel width, 2)`, in `(y, x)`."""
     layers = deformable_layers(model)
     if not layers:
@@ -25,7 +26,7 @@ def offsets_of(model, images) -> dict[str, np.ndarray]:
     return offsets
 
 
-def offset_statistics(model, images) -> dict[str, dict[str, float]]:
+def offset_statistics(model: keras.Model, images: Tensor) -> dict[str, dict[str, float]]:
     """Of each layer's offsets, in pixels of its input: `mean_length`, `largest` length, `deviation` of one number."""
     statistics = {}
     for name, offsets in offsets_of(model, images).items():
@@ -38,7 +39,7 @@ def offset_statistics(model, images) -> dict[str, dict[str, float]]:
     return statistics
 
 
-def effective_dilation(offsets, dilation_rate=(1, 1)) -> np.ndarray:
+def effective_dilation(offsets: np.ndarray, dilation_rate: tuple[int, int] = (1, 1)) -> np.ndarray:
     """The mean distance between taps that are neighbours in the kernel, for each output pixel: `(batch, h', w')`.
 
     Without offsets it is the dilation (Dai et al. 2017, section 3.4). `offsets` as from `offsets_of`.
@@ -52,7 +53,7 @@ def effective_dilation(offsets, dilation_rate=(1, 1)) -> np.ndarray:
     return total / (offsets.shape[3] * ((height - 1) * width + height * (width - 1)))
 
 
-def dilation_on_digits(model, images) -> dict[str, dict[str, float | None]]:
+def dilation_on_digits(model: keras.Model, images: np.ndarray) -> dict[str, dict[str, float | None]]:
     """The mean effective dilation of each layer, over output pixels that lie on the `digit` and on the `background`.
 
     On the digit is a pixel whose part of the image holds something brighter than a quarter; None where there is none.
@@ -71,7 +72,13 @@ def dilation_on_digits(model, images) -> dict[str, dict[str, float | None]]:
     return dilations
 
 
-def effective_receptive_field(model, image, pixel=(3, 3), layer="conv22", step=0.1) -> np.ndarray:
+def effective_receptive_field(
+    model: keras.Model,
+    image: np.ndarray,
+    pixel: tuple[int, int] = (3, 3),
+    layer: str = "conv22",
+    step: float = 0.1,
+) -> np.ndarray:
     """How much each pixel of `image` `(h, w, 1)` moves one output pixel of a layer: `(h, w)`, one in all.
 
     Each pixel is made brighter by `step` in turn; counted is the length of the change over the channels. A gradient
@@ -88,7 +95,7 @@ def effective_receptive_field(model, image, pixel=(3, 3), layer="conv22", step=0
     return (change / max(change.sum(), np.finfo("float32").tiny)).reshape(height, width)
 
 
-def reach(field) -> float:
+def reach(field: np.ndarray) -> float:
     """The size of a receptive field `(h, w)`: the root of the mean squared distance from its middle, in pixels."""
     y, x = np.meshgrid(*map(np.arange, field.shape), indexing="ij")
     total = field.sum()

@@ -14,10 +14,15 @@ Conventions, which hold everywhere in this package:
 Nothing here is fast, and nothing is shared with the code that it judges.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
+
+from deformconv.types import Outside, Padding, Pair
 
 
-def _sample_zeros(image, y, x):
+def _sample_zeros(image: np.ndarray, y: float, x: float) -> np.ndarray:
     """The value of `image` (height, width, channels) at one point, with zeros outside."""
     height, width, channels = image.shape
     value = np.zeros(channels)
@@ -33,7 +38,7 @@ def _sample_zeros(image, y, x):
     return value
 
 
-def bilinear_sample(images, coords, *, padding="zeros"):
+def bilinear_sample(images: ArrayLike, coords: ArrayLike, *, padding: Outside = "zeros") -> np.ndarray:
     """Values of `images` at the real-valued `coords`; see `deformconv.bilinear_sample`."""
     images, coords = np.asarray(images), np.asarray(coords)
     _, height, width, channels = images.shape
@@ -46,11 +51,11 @@ def bilinear_sample(images, coords, *, padding="zeros"):
     return result.astype(images.dtype)
 
 
-def _pair(value):
+def _pair(value: Any) -> tuple:
     return tuple(value) if np.ndim(value) else (int(value), int(value))
 
 
-def _pads(size, kernel_size, stride, dilation, padding):
+def _pads(size: int, kernel_size: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
     """Zeros before and after one axis; `same` puts the odd one after, as Keras does."""
     if padding == "valid":
         return 0, 0
@@ -60,8 +65,17 @@ def _pads(size, kernel_size, stride, dilation, padding):
 
 
 def deform_conv2d(
-    inputs, offsets, kernel, *, mask=None, bias=None, strides=1, padding="valid", dilation_rate=1, groups=1
-):
+    inputs: ArrayLike,
+    offsets: ArrayLike,
+    kernel: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    strides: Pair = 1,
+    padding: Padding = "valid",
+    dilation_rate: Pair = 1,
+    groups: int = 1,
+) -> np.ndarray:
     """Deformable convolution, equation (2) of Dai et al. 2017; see `deformconv.deform_conv2d`.
 
     For each output pixel `p0`, summing over the taps `pn` of the kernel (with v2's mask, where there is one),
@@ -104,8 +118,16 @@ def deform_conv2d(
 
 
 def deform_roi_pool2d(
-    inputs, boxes, offsets=None, *, output_size, mask=None, sampling_ratio=2, offset_scale=0.1, spatial_scale=1.0
-):
+    inputs: ArrayLike,
+    boxes: ArrayLike,
+    offsets: ArrayLike | None = None,
+    *,
+    output_size: Pair,
+    mask: ArrayLike | None = None,
+    sampling_ratio: int = 2,
+    offset_scale: float = 0.1,
+    spatial_scale: float = 1.0,
+) -> np.ndarray:
     """Deformable RoI pooling, equations (5) and (6) of Dai et al. 2017; see `deformconv.deform_roi_pool2d`."""
     inputs, boxes = np.asarray(inputs), np.asarray(boxes, "float64")
     out_height, out_width = _pair(output_size)

@@ -10,9 +10,10 @@ from keras import ops
 
 from deformconv import engines
 from deformconv.arguments import check_rank
+from deformconv.types import Outside, Tensor
 
 
-def bilinear_sample(images, coords, *, padding="zeros"):
+def bilinear_sample(images: Tensor, coords: Tensor, *, padding: Outside = "zeros") -> Tensor:
     """Values of images at real-valued coordinates, by bilinear interpolation.
 
     A point takes the weighted mean of the four pixels around it, each weight `(1 - |dy|) (1 - |dx|)` of its distance
@@ -57,12 +58,12 @@ def bilinear_sample(images, coords, *, padding="zeros"):
             "Is the batch axis missing? For the same points in every image repeat them with ops.repeat."
         )
     if padding not in ("zeros", "edge"):
-        slip = {
+        slips = {
             "border": ' PyTorch\'s "border" is "edge" here.',
             "zero": ' It is "zeros".',
             "constant": ' It is "zeros".',
         }
-        raise ValueError(f'`padding` must be "zeros" or "edge"; received {padding!r}.{slip.get(padding, "")}')
+        raise ValueError(f'`padding` must be "zeros" or "edge"; received {padding!r}.{slips.get(padding, "")}')
     images = as_float(images)
     coords = as_coordinates(coords)
     batch, height, width, channels = ops.shape(images)
@@ -75,17 +76,17 @@ def bilinear_sample(images, coords, *, padding="zeros"):
     return ops.reshape(values, (*ops.shape(coords)[:-1], channels))
 
 
-def as_float(tensor):
+def as_float(tensor: Tensor) -> Tensor:
     """The tensor itself, or its float32 version where it holds integers."""
     return tensor if "float" in str(tensor.dtype) else ops.cast(tensor, "float32")
 
 
-def as_coordinates(tensor):
+def as_coordinates(tensor: Tensor) -> Tensor:
     """At least float32: eleven bits of half precision cannot name a pixel and a fraction."""
     return tensor if "float64" in str(tensor.dtype) else ops.cast(tensor, "float32")
 
 
-def affine_grid(matrices, height, width):
+def affine_grid(matrices: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """Where each output pixel of an affine warp looks: `matrices` `(batch, 2, 3)` -> coords `(batch, h, w, 2)`.
 
     A pixel at `(y, x)` from the centre of the image looks at `matrix @ (y, x, 1)` from the centre, all in pixels:

@@ -22,6 +22,11 @@ class Case:
     def taps(self) -> int:
         return self.kernel**2
 
+    @property
+    def corner_bytes(self) -> int:
+        """The rows that the four corners of all sampling points read, in float32."""
+        return 4 * self.batch * self.height * self.width * self.taps * self.channels * 4
+
     def as_dict(self) -> dict:
         return asdict(self)
 
@@ -44,13 +49,21 @@ DIGITS = [  # the digit classifier's deformed layers at batch 128, by their outp
     _case("digits conv22", 128, 7, 128, 128),
 ]
 LARGE = [_case("512 x 512, one image", 1, 512, 64, 64)]
+BATCHES = [_case(f"56 x 56, batch {batch}", batch, 56, 64, 64) for batch in (64, 256, 1)]  # the weightiest first
 GROWTH = [
     *(_case(f"batch {batch}", batch, 28, 64, 64) for batch in (1, 4, 16, 64)),
     *(_case(f"size {size}", 4, size, 64, 64) for size in (14, 28, 56, 112)),
     *(_case(f"channels {channels}", 4, 28, channels, channels) for channels in (16, 64, 256)),
 ]
 SMOKE = [Case("smoke", 2, 6, 5, 4, 3), Case("smoke, masked", 2, 6, 5, 4, 3, masked=True)]
-SETS = {"main": MAIN, "digits": DIGITS, "large": LARGE, "growth": GROWTH, "smoke": SMOKE}
+SETS = {
+    "main": MAIN,
+    "digits": DIGITS,
+    "large": LARGE,
+    "batches": BATCHES,
+    "growth": GROWTH,
+    "smoke": SMOKE,
+}
 
 
 def tensors(case, seed=0) -> dict[str, np.ndarray]:
@@ -68,3 +81,19 @@ def tensors(case, seed=0) -> dict[str, np.ndarray]:
     arrays["kernel"] /= np.sqrt(case.taps * case.channels)
     arrays["mask"] = 2 * rng.random((*size, case.taps), dtype="float32") if case.masked else None
     return arrays
+
+
+def corner_rows(case, offsets) -> np.ndarray:
+    """The row of pixels under each corner of each sampling point, held within its image: `(4 * points,)`, int32."""
+    taps = np.stack(np.indices((case.kernel, case.kernel)) - case.kernel // 2, axis=-1).reshape(-1, 2)
+    here = np.stack(np.indices((case.height, case.width)), axis=-1)
+    corner = np.floor(offsets.reshape(case.batch, case.height, case.width, case.taps, 2)).astype("int32")
+    corner += (here[:, :, None] + taps).astype("int32")
+    first = (np.arange(case.batch, dtype="int32") * (case.height * case.width))[:, None, None, None]
+    rows = []
+    for down in (0, 1):
+        for right in (0, 1):
+            y = np.clip(corner[..., 0] + down, 0, case.height - 1)
+            x = np.clip(corner[..., 1] + right, 0, case.width - 1)
+            rows.append((first + y * case.width + x).reshape(-1))
+    return np.concatenate(rows)

@@ -38,8 +38,8 @@ def measure(variant) -> dict:
         in milliseconds; `memory`, what training added to the process's peak, in megabytes.
     """
     from deformconv import training
+    from deformconv.bench.machine import peak_memory
     from deformconv.bench.training import time_steps
-    from deformconv.bench.worker import peak_memory
     from deformconv.study.digits.variants import VARIANTS
 
     kind = VARIANTS[variant]

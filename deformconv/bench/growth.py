@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from deformconv.bench import cases, race
+from deformconv.bench import cases
+from deformconv.bench.devices import DEVICES
+from deformconv.bench.process import Process
 
 # What grows, from which value on, and by how much the work grows as it doubles.
 GROWS = {"batch": (1, 2), "size": (7, 4), "channels": (8, 4)}
 STARTING = 180  # seconds for libraries and numbers
 FIRST_CALLS = 10  # so often a call may take its seconds until it is timed
 MEGABYTE = 1e6
+SECONDS = 20.0  # that a call may take
 
 
-def run(names, *, threads, memory, seconds=20.0, base=cases.REFERENCE, first=None, progress=None) -> list[dict]:
+def run(names, *, threads, memory, seconds=SECONDS, base=cases.REFERENCE, first=None, progress=None) -> list[dict]:
     """Doubles batch, size and channels of a layer, each from small on, and times outputs and gradients together.
 
     Args:
@@ -59,26 +62,28 @@ def _case(base, grows, value):
 
 def measure(name, case, *, threads, memory, seconds) -> dict:
     """One contender at one size, in a process of its own."""
-    worker = race.Worker(name, threads)
+    worker = Process(name, DEVICES["cpu"], threads=threads)
+    worker.start()
     with _watched(worker.process, memory, STARTING + FIRST_CALLS * seconds) as watch:
-        told = worker.ask(case=case.as_dict(), seed=0, outputs=None, backward=True)
-        if told.get("ready") and "backward" not in told["can"]:
-            told = {"why": "it has no gradients"}
-        elif told.get("ready"):
-            once = worker.ask(direction="backward", calls=1).get("seconds")
-            calls = once and max(3, min(30, round(1 / once[0])))
-            timed = once and worker.ask(direction="backward", calls=calls).get("seconds")
-            if timed:
-                worker.stop()
-                low, median, high = (round(1e3 * float(q), 3) for q in np.quantile(timed, [0.25, 0.5, 0.75]))
-                per_image = round(median / case.batch, 4)
-                peak = round(told["peaks"]["backward"])
-                return {
-                    "median": median, "low": low, "high": high, "per_image": per_image, "calls": len(timed),
-                    "peak": peak,
-                }  # fmt: skip
+        asked = {"case": case.as_dict(), "seed": 0, "precision": "float32", "directions": ["forward", "backward"]}
+        told = worker.ask("prepare", **asked)
+        told = told.get("backward", {"failed": "it has no gradients", **told})
+        timed = {} if "failed" in told else worker.ask("turn", direction="backward", calls=1)
+        if "seconds" in timed:
+            calls = max(3, min(30, round(1 / timed["seconds"][0])))
+            timed = worker.ask("turn", direction="backward", calls=calls)
     worker.stop()
-    why = told.get("why", "it died")
+    if "seconds" in timed:
+        low, median, high = (round(1e3 * float(q), 3) for q in np.quantile(timed["seconds"], [0.25, 0.5, 0.75]))
+        return {
+            "median": median,
+            "low": low,
+            "high": high,
+            "per_image": round(median / case.batch, 4),
+            "calls": len(timed["seconds"]),
+            "peak": told["peak"],
+        }
+    why = {**timed, **told}["failed"]
     # What engines say as they run out of a device's memory, or of the system's.
     short = any(word in why for word in ("RESOURCE_EXHAUSTED", "out of memory", "OutOfMemory", "MemoryError", "OOM"))
     return {"ended": watch.why or ("memory" if short else why)}

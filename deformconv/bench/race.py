@@ -1,148 +1,180 @@
-"""All contenders at one case: each in its own process, the same threads, in turn, checked before they are timed."""
+"""All contenders at one case: each in its own process, checked against each other before they are timed, in turn."""
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
-from pathlib import Path
 
 import numpy as np
 
-from deformconv.bench.contenders import CONTENDERS, OURS
+from deformconv.bench.check import compare
+from deformconv.bench.contenders import CONTENDERS
+from deformconv.bench.devices import DEVICES, DIRECTIONS
 
-TOLERANCE = 1e-4  # of outputs whose spread is about one; bfloat16 by mistake would differ by a hundred times as much
+# Corner rows of a case that all contenders may prepare side by side; beyond it they would fill the GPU's memory.
+SIDE_BY_SIDE_BYTES = 4e9
+SLOW_SECONDS, SLOW_TURNS = 1, 3  # a contender that takes so long a call gets so many turns
 
 
-def installed() -> list[str]:
-    """The contenders whose library can be found here."""
-    return [name for name, (_, module, _) in CONTENDERS.items() if importlib.util.find_spec(module)]
-
-
-def run(case, names, *, threads, rounds=9, seconds=0.4, backward=True, seed=0, progress=None):
+def run(
+    case,
+    workers,
+    *,
+    device=DEVICES["cpu"],
+    precision="float32",
+    directions=DIRECTIONS,
+    rounds=9,
+    turn_seconds=None,
+    seed=0,
+    progress=None,
+) -> list[dict]:
     """Times every contender that runs and agrees.
 
     Args:
         case: a `cases.Case`.
-        names: of contenders.
-        threads: of each; they never run at the same time.
-        rounds: each round times every contender once, one after the other, so that all see the same weather; one
-            that takes over a second a call is left out after three.
-        seconds: about how long a contender is timed for in a round; three calls where that is longer.
-        backward: whether to time gradients too.
+        workers: by the contenders' names a `process.Process` for each; they never time at the same time.
+        device: a `devices.Device`.
+        precision: to compute in.
+        directions: "forward", "backward" or both.
+        rounds: in each, every contender has one turn, one after the other, so that all see the same weather.
+        turn_seconds: about how long a turn is; None for the device's.
         seed: of the numbers.
         progress: called with a text now and then, or None.
 
     Returns:
-        A list of results, one a contender and direction: `case`, `contender`, `direction`, `median`, `low` and `high`
-        (the quartiles), in milliseconds, `calls`, the process's `peak` of memory in megabytes and `memory`, what it
-        grew by once it had the numbers: libraries, outputs, gradients, buffers. For one that could not take part
-        `contender` and `failed`, with the reason.
+        A list of results, one a contender and direction: `case`, `contender`, `direction`, `precision`; `median`, `low`
+        and `high` (the quartiles), in milliseconds, over `calls` in `turns`; what `check.compare` and the worker tell
+        of it. Where there is no time, `failed` says why.
     """
-    say = progress or (lambda text: None)
-    results, ready = [], {}
+    race = _Race(case, workers, device, precision, directions, seed, progress or (lambda text: None))
     with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            say(f"{case.name}: {name} gets ready")
-            worker = Worker(name, threads)
-            file = Path(folder) / f"{len(ready)}.npy"
-            told = worker.ask(case=case.as_dict(), seed=seed, outputs=str(file), backward=backward)
-            if not told.get("ready"):
-                results.append({"case": case.name, "contender": name, "failed": told.get("why", "it died")})
-                worker.stop()
+        references = race.references(folder) if precision != "float32" else {}
+        race.prepare(folder)
+        race.check(references)
+    for direction in directions:
+        race.time(direction, rounds, turn_seconds or device.turn_seconds)
+    return list(race.rows.values())
+
+
+class _Race:
+    def __init__(self, case, workers, device, precision, directions, seed, say):
+        self.case, self.workers, self.device, self.precision = case, workers, device, precision
+        self.directions, self.seed, self.say = directions, seed, say
+        self.names = [name for name in workers if precision in CONTENDERS[name].precisions]
+        self.rows = {}  # by contender and direction
+
+    def question(self, folder, **more):
+        asked = {"case": self.case.as_dict(), "seed": self.seed, "directions": list(self.directions), "folder": folder}
+        return asked | {"precision": self.precision, **more}
+
+    def by_family(self, names):
+        """Contenders whose results are compared, those first that the others are checked against."""
+        preferred = {name: place for place, name in enumerate(self.device.references)}
+        families = {}
+        for name in sorted(names, key=lambda name: preferred.get(name, len(preferred))):
+            families.setdefault(CONTENDERS[name].family, []).append(name)
+        return families
+
+    def references(self, folder):
+        """By family and direction who computed the rounded numbers in strict float32, and the results."""
+        found = {}
+        for family, names in self.by_family(self.workers).items():
+            for name in names:
+                question = self.question(folder, precision="float32", rounded=self.precision)
+                told = self.workers[name].ask("prepare", **question)
+                self.workers[name].leave_case()
+                if all("file" in told.get(direction, ()) for direction in self.directions):
+                    found |= {(family, direction): (name, _results(told[direction])) for direction in self.directions}
+                    break
+        return found
+
+    def prepare(self, folder):
+        """Has every contender compute the case once."""
+        # Compilers may work side by side, but a convolution chooses its algorithm by timing it: alone on the device.
+        may = self.device.one_process and self.case.corner_bytes < SIDE_BY_SIDE_BYTES
+        together = [name for name in self.names if may and CONTENDERS[name].family != "convolution"]
+        told = {}
+        for name in self.names:
+            if name not in together:
+                self.say(f"{self.case.name}: {name} gets ready")
+                told[name] = self.workers[name].ask("prepare", **self.question(folder))
+        for name in together:
+            self.workers[name].tell("prepare", **self.question(folder))
+        for name in together:
+            self.say(f"{self.case.name}: {name} gets ready")
+            told[name] = self.workers[name].answer()
+        for direction in self.directions:
+            for name in self.names:
+                own = told[name] if "failed" in told[name] else told[name].get(direction)
+                if own is not None:
+                    row = {"case": self.case.name, "contender": name, "direction": direction}
+                    row |= {"precision": self.precision, **own}
+                    if "first_call" in row:
+                        row["first_call"] = self.milliseconds(row["first_call"])
+                    self.rows[name, direction] = row
+
+    def check(self, references):
+        """Compares results with the references, or else with those of the first of each family."""
+        for family, names in self.by_family(self.names).items():
+            for direction in self.directions:
+                reference = references.get((family, direction))
+                for row in (self.rows[name, direction] for name in names if (name, direction) in self.rows):
+                    if "failed" in row:
+                        continue
+                    results = _results(row)
+                    if self.precision == "float32":
+                        reference = reference or (row["contender"], results)
+                    if reference is None:
+                        row["failed"] = "nothing to check it against: no contender of its kind gave a reference"
+                    else:
+                        row |= compare(results, *reference, self.precision, self.device.name)
+        for name in self.names:
+            rows = [row for (of, _), row in self.rows.items() if of == name]
+            wrong = [row["failed"] for row in rows if {"failed", "reference"} <= row.keys()]
+            for row in rows if wrong else ():  # who is wrong in one direction is timed in neither
+                row.setdefault("failed", wrong[0])
+            if all("failed" in row for row in rows):
+                self.workers[name].leave_case()
+        for row in self.rows.values():
+            row.pop("file", None)
+
+    def time(self, direction, rounds, turn_seconds):
+        """Lets the contenders take turns, and adds what they took to their rows."""
+        racing = {name: row for (name, of), row in self.rows.items() if of == direction and "failed" not in row}
+        turns, calls = {name: [] for name in racing}, {}
+        for name, row in racing.items():
+            self.say(f"{self.case.name}: {direction}, {name} is calibrated")
+            told = self.ask(name, "calibrate", direction=direction, seconds=turn_seconds)
+            if "failed" in told:
                 continue
-            ready[name] = (worker, told, np.load(file))
-        for name, why in _disagreeing({name: outputs for name, (_, _, outputs) in ready.items()}).items():
-            results.append({"case": case.name, "contender": name, "failed": why})
-            ready.pop(name)[0].stop()
-    try:
-        for direction in ("forward", "backward"):
-            racing = {name: worker for name, (worker, told, _) in ready.items() if direction in told["can"]}
-            times = {name: [] for name in racing}
-            counts = {}
-            for number in range(rounds):
-                say(f"{case.name}: {direction}, round {number + 1} of {rounds}")
-                for name, worker in racing.items():
-                    if name not in counts:
-                        once = worker.ask(direction=direction, calls=1)["seconds"][0]
-                        counts[name] = max(3, min(50, round(seconds / once))) if once < 1 else 1
-                    if counts[name] > 1 or number < 3:
-                        times[name] += worker.ask(direction=direction, calls=counts[name])["seconds"]
-            for name, of_calls in times.items():
-                low, median, high = 1e3 * np.quantile(of_calls, [0.25, 0.5, 0.75])
-                results.append(
-                    {
-                        "case": case.name,
-                        "contender": name,
-                        "direction": direction,
-                        "median": round(median, 3),
-                        "low": round(low, 3),
-                        "high": round(high, 3),
-                        "calls": len(of_calls),
-                        "peak": round(ready[name][1]["peaks"][direction]),
-                        "memory": round(ready[name][1]["peaks"][direction] - ready[name][1]["before"]),
-                    }
-                )
-    finally:
-        for worker, _, _ in ready.values():
-            worker.stop()
-    return results
+            calls[name], once = told.pop("calls"), told.pop("seconds")
+            row["turns"] = min(rounds, SLOW_TURNS) if once > SLOW_SECONDS else rounds
+            if "dispatch" in told:
+                told["dispatch"] = self.milliseconds(told["dispatch"])
+            row |= told
+        for number in range(rounds):
+            self.say(f"{self.case.name}: {direction}, round {number + 1} of {rounds}")
+            for name in reversed(racing) if number % 2 else racing:  # no one always follows the same other
+                row = racing[name]
+                if "failed" not in row and number < row["turns"]:
+                    told = self.ask(name, "turn", direction=direction, calls=calls[name])
+                    turns[name] += told.get("seconds", [])
+        for name, row in racing.items():
+            if "failed" in row:
+                continue
+            low, median, high = map(self.milliseconds, np.quantile(turns[name], [0.25, 0.5, 0.75]))
+            row |= {"median": median, "low": low, "high": high, "calls": calls[name] * row["turns"]}
+
+    def ask(self, name, do, **question):
+        """A worker's answer. One that fails has forgotten the case: no time will come of it any more."""
+        told = self.workers[name].ask(do, **question)
+        if "failed" in told:
+            for (of, _), row in self.rows.items():
+                if of == name and "median" not in row:
+                    row.setdefault("failed", told["failed"])
+        return told
+
+    def milliseconds(self, seconds):
+        return round(1e3 * float(seconds), self.device.digits)
 
 
-def _disagreeing(outputs):
-    """Contenders whose outputs are not those of the first of ours, with the difference. Conv2D has no offsets."""
-    ours = next((name for name in OURS if name in outputs), None)
-    wrong = {}
-    for name, made in outputs.items():
-        if ours is None or name == "conv2d":
-            continue
-        if made.shape != outputs[ours].shape:
-            wrong[name] = f"outputs of shape {made.shape}, not {outputs[ours].shape}"
-            continue
-        difference = float(np.abs(made - outputs[ours]).max(initial=0))
-        if not difference <= TOLERANCE:
-            wrong[name] = f"outputs differ from those of {ours!r} by {difference:.2g}"
-    return wrong
-
-
-class Worker:
-    """A contender's process, which answers what it is asked."""
-
-    def __init__(self, name, threads):
-        environment = os.environ | CONTENDERS[name][2] | {"DEFORMCONV_BENCH_THREADS": str(threads)}
-        for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "MKL_NUM_THREADS"):
-            environment[variable] = str(threads)
-        environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (as long as the process)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "deformconv.bench.worker", name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            env=environment,
-            text=True,
-        )
-        if hasattr(os, "sched_setaffinity"):  # for libraries that count processors and take them all
-            cores = sorted(os.sched_getaffinity(0))[:threads]
-            os.sched_setaffinity(self.process.pid, cores)
-
-    def ask(self, **what):
-        """Its answer; where it has died, `ready` is False and `why` its last words."""
-        try:
-            print(json.dumps(what), file=self.process.stdin, flush=True)
-            answer = json.loads(self.process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            self.log.seek(0)
-            return {"ready": False, "why": "it died: " + " ".join(self.log.read().split()[-40:])}
-        time.sleep(0.3)  # OpenMP's threads spin for up to 0.2 s before they sleep, and would slow the next one down
-        return answer
-
-    def stop(self):
-        """Ends it, if need be by force."""
-        self.process.stdin.close()
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+def _results(told):
+    with np.load(told["file"]) as file:
+        return dict(file)

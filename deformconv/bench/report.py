@@ -1,47 +1,75 @@
-"""What the benchmark says: a file, a table, the promises it keeps or breaks."""
+"""What the bench says: tables, lines and pictures of its results."""
 
-import json
-import os
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from deformconv.bench import cases
+from deformconv.bench import cases, promises
 from deformconv.bench.contenders import CONTENDERS
 
+DIRECTIONS = {"forward": "forward", "backward": "forward and backward"}
 
-def write(path, report):
-    """Writes the report as JSON, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(report, indent=1) + "\n")
-    os.replace(part, path)
+
+def tables(content) -> str:
+    """All that is to be said of a results file's content."""
+    kept = content.get("promises")
+    return table(content["results"]) + (f"\n\n{promises.table(kept)}" if kept else "")
 
 
 def table(results) -> str:
-    """Contenders against cases, in milliseconds and in times Conv2D's, as Markdown: forward, then both ways."""
+    """Contenders against cases as Markdown, a table for each precision and direction, and what was not timed.
+
+    In milliseconds, and in times the yardstick: the engine's own convolution, or Keras's `conv2d` where that was not
+    measured.
+    """
     parts = []
-    for direction, title in (("forward", "forward"), ("backward", "forward and backward")):
-        timed = [r for r in results if r.get("direction") == direction]
-        if not timed:
-            continue
-        cases, contenders = (list(dict.fromkeys(r[key] for r in timed)) for key in ("case", "contender"))
-        found = {(r["case"], r["contender"]): r for r in timed}
-        lines = [f"{title}, ms (times conv2d)", "", f"| | {' | '.join(cases)} |", "|---|" + "---:|" * len(cases)]
-        for contender in contenders:
-            cells = []
-            for case in cases:
-                result, yardstick = found.get((case, contender)), found.get((case, "conv2d"))
-                cell = "" if result is None else f"{result['median']:.1f}"
-                if result and yardstick:
-                    cell += f" ({result['median'] / yardstick['median']:.2f})"
-                cells.append(cell)
-            lines.append(f"| {contender} | {' | '.join(cells)} |")
-        parts.append("\n".join(lines))
+    for precision in dict.fromkeys(r.get("precision") for r in results):
+        for direction in DIRECTIONS:
+            timed = [r for r in results if "median" in r]
+            timed = [r for r in timed if (r.get("precision"), r["direction"]) == (precision, direction)]
+            if timed:
+                parts.append(_table(timed, precision, direction))
     failed = [f"- {r['contender']}, {r['case']}: {r['failed']}" for r in results if "failed" in r]
     if failed:
-        parts.append("\n".join(["Not timed:", *failed]))
+        parts.append("\n".join(["Not timed:", *dict.fromkeys(failed)]))
     return "\n\n".join(parts)
+
+
+def _table(timed, precision, direction):
+    cases, contenders = (list(dict.fromkeys(r[key] for r in timed)) for key in ("case", "contender"))
+    contenders = [name for name in CONTENDERS if name in contenders]
+    found = {(r["case"], r["contender"]): r for r in timed}
+    words = DIRECTIONS[direction], precision, "ms (times its engine's own convolution, or conv2d)"
+    lines = [", ".join(filter(None, words)), "", f"| | {' | '.join(cases)} |", "|---|" + "---:|" * len(cases)]
+    for contender in contenders:
+        cells = []
+        for case in cases:
+            result = found.get((case, contender))
+            own = found.get((case, f"conv2d, {CONTENDERS[contender].engine}"), found.get((case, "conv2d")))
+            cell = "" if result is None else milliseconds(result)
+            if result and own:
+                cell += f" ({result['median'] / own['median']:.2f})"
+            cells.append(cell)
+        lines.append(f"| {contender} | {' | '.join(cells)} |")
+    if any(promises.host_bound(r) for r in timed):
+        lines += ["", "* the host takes as long to send it off."]
+    return "\n".join(lines)
+
+
+def milliseconds(result) -> str:
+    """A median, marked where the host is what was measured."""
+    median = result["median"]
+    return (f"{median:.1f}" if median >= 1 else f"{median:.3g}") + "*" * promises.host_bound(result)
+
+
+def line(rows) -> str:
+    """A case in a line, as soon as it is measured."""
+    first = rows[0]
+    parts = []
+    for direction in DIRECTIONS:
+        own = [row for row in rows if row["direction"] == direction]
+        times = (f"{row['contender']} {milliseconds(row) if 'median' in row else 'failed'}" for row in own)
+        if own:
+            parts.append(f"{DIRECTIONS[direction]}: {'; '.join(times)}")
+    return f"{first['case']}, {first['precision']}, ms {'. '.join(parts)}"
 
 
 def training_table(results) -> str:
@@ -56,20 +84,8 @@ def training_table(results) -> str:
     return "\n".join(lines)
 
 
-def versions(names) -> dict[str, str]:
-    """Of the libraries behind these contenders."""
-    found = {}
-    for module in {CONTENDERS[name][1] for name in names}:
-        package = {"paddle": "paddlepaddle"}.get(module, module)
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
-
-
 def draw(results, path) -> list[Path]:
-    """Draws what was measured beside the file: a picture of the main cases, and one of growth."""
+    """Draws what was measured on the CPU beside the file: a picture of the main cases, and one of growth."""
     from deformconv.course import figures
 
     written = []
@@ -77,10 +93,12 @@ def draw(results, path) -> list[Path]:
         written.append(path.with_suffix(".png"))
         figures.growth_to_the_end(results).savefig(written[-1], dpi=120)
         return written
-    timed = {result["case"] for result in results if "direction" in result}
-    main = [case.name for case in cases.MAIN if case.name in timed]
-    for direction in ("forward", "backward"):
-        if main and any(result.get("direction") == direction for result in results):
+    results = [result for result in results if "median" in result]
+    timed = {result["case"] for result in results}
+    against = {(result["case"], result["direction"]) for result in results if result["contender"] == "conv2d"}
+    for direction in DIRECTIONS:
+        main = [case.name for case in cases.MAIN if (case.name, direction) in against]
+        if main:
             written.append(path.with_name(f"{path.stem}-{direction}.png"))
             figures.speed(results, main, direction).savefig(written[-1], dpi=120)
     if timed >= {case.name for case in cases.GROWTH}:

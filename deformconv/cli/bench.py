@@ -1,8 +1,11 @@
 """`deformconv bench`: speed and memory."""
 
 import os
+import sys
+import time
 from pathlib import Path
 
+from deformconv.cli import bench_kinds
 from deformconv.cli.shared import check_choice
 
 
@@ -11,22 +14,38 @@ def add(commands):
     bench = commands.add_parser(
         "bench",
         help="speed and memory, side by side with Conv2D and every other implementation that is installed",
-        description="Measures deformable convolution: ours on each engine, Keras's Conv2D, and every peer that is "
-        "installed (the extra `bench` names them). Each runs in a process of its own, with the same threads, in turn; "
-        "results are compared before they are timed. Prints tables of medians, writes them with the hardware to a "
-        "JSON file, and draws them.",
+        description="Measures deformable convolution: ours on each engine, the engines' own convolutions, and every "
+        "peer that is installed (the extra `bench` names them). Each runs in a process of its own, in turn; results "
+        "are compared before they are timed. Prints tables of medians, writes them with the hardware to a JSON file, "
+        "and draws those of the CPU. A second command adds its rows to the file if machine, versions and source are "
+        "the same.",
     )
+    bench.add_argument("--device", default="cpu", metavar="D", help="cpu (default), or gpu: an NVIDIA GPU")
     bench.add_argument(
         "--cases",
         nargs="+",
-        default=["main"],
         metavar="SET",
-        help="main (default), digits, large, growth, smoke; or all, which is all but smoke",
+        help="main (default), digits, large, batches, growth, smoke (tiny; on a machine without a GPU it tries its "
+        "way on the CPU); or all, which is all but smoke. The default on a GPU: main large batches",
     )
     bench.add_argument("--contenders", nargs="+", metavar="C", help="some only (default: all that are installed)")
-    bench.add_argument("--threads", type=int, metavar="N", help="of each contender (default: all cores)")
-    bench.add_argument("--rounds", type=int, default=9, metavar="N", help="default 9")
+    bench.add_argument("--precision", nargs="+", metavar="P", help="of a GPU: float32, bfloat16, tf32 (default: all)")
     bench.add_argument("--forward-only", action="store_true", help="no gradients")
+    bench.add_argument("--threads", type=int, metavar="N", help="of each contender on the CPU (default: all cores)")
+    bench.add_argument("--rounds", type=int, default=9, metavar="N", help="turns of each contender (default 9)")
+    bench.add_argument("--round-seconds", type=float, metavar="S", help="length of a turn (default 0.4, on a GPU 0.03)")
+    bench.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="start no case that would end later; with --growth, where a call takes so long (20)",
+    )
+    bench.add_argument(
+        "--wheels",
+        type=Path,
+        metavar="DIR",
+        help="wheels of what is not installed here: unpacked for this run, nothing is installed",
+    )
     bench.add_argument("--training", action="store_true", help="the digit classifier's training steps instead")
     bench.add_argument("--variants", action="store_true", help="what each variant of the study costs instead")
     bench.add_argument(
@@ -35,110 +54,85 @@ def add(commands):
         help="time for an image instead, as batch, size and channels double up to memory's end (half an hour)",
     )
     bench.add_argument("--memory", type=float, metavar="GB", help="where it ends (default: 0.8 of what is free)")
-    bench.add_argument("--seconds", type=float, default=20, metavar="S", help="or where a call takes so long (20)")
     bench.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: results/bench.json, or bench-training.json, ..."
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="default: results/bench.json, or bench-training.json, ...; benchmarks/results/gpu-NAME.json of a GPU",
     )
     bench.set_defaults(run=run)
 
 
 def run(options):
-    from tqdm.auto import tqdm
+    from deformconv.bench import wheels
+    from deformconv.bench.devices import DEVICES
 
-    from deformconv.bench import costs, growth, report
-
+    check_choice("--device", options.device, DEVICES)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = cores if options.threads is None else options.threads
-    if not 1 <= threads <= cores:
-        raise ValueError(f"--threads must be between 1 and {cores}, the cores of this machine; received {threads}.")
+    options.threads = cores if options.threads is None else options.threads
+    if not 1 <= options.threads <= cores:
+        raise ValueError(
+            f"--threads must be between 1 and {cores}, the cores of this machine; received {options.threads}."
+        )
     if options.rounds < 1:
         raise ValueError(f"--rounds must be at least 1; received {options.rounds}.")
-    if not options.seconds > 0 or (options.memory is not None and not options.memory > 0):
-        raise ValueError(f"--seconds and --memory must be > 0; received {options.seconds} and {options.memory}.")
+    for name in ("seconds", "round_seconds", "memory"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be > 0; received {value}.")
     kinds = [kind for kind in ("training", "variants", "growth") if getattr(options, kind)]
     if len(kinds) > 1:
         raise ValueError(f"--training, --variants and --growth are one each; received {' and '.join(kinds)}.")
-    kind = f"-{kinds[0]}" if kinds else ""
-    measure, table = {
-        "": (_cases, report.table),
-        "-training": (_training, report.training_table),
-        "-variants": (_variants, costs.table),
-        "-growth": (_growth, growth.table),
-    }[kind]
-    path = options.out or Path("results") / f"bench{kind}.json"
-    with tqdm(bar_format="{desc}  {elapsed}", leave=False) as bar:
-        results = measure(options, threads, bar.set_description_str)
-    print(table(results))
-
-    # Only now: each contender chooses its own engine, in its own process.
-    from deformconv.study import provenance
-
-    about = {"command": options.command_line, "hardware": provenance.hardware(), "threads": threads, "seed": 0}
-    about["versions"] = provenance.versions()
-    if kind in ("", "-growth"):
-        about["versions"] |= report.versions({result["contender"] for result in results})
-    report.write(path, {**about, "results": results})
-    written = [path]
-    if kind == "-growth" or (not kind and "smoke" not in options.cases):
-        import matplotlib
-
-        matplotlib.use("Agg")
-        written += report.draw(results, path)
-    print(f"\nOn {about['hardware']}, {threads} threads. Written: {', '.join(map(str, written))}")
-    return 0
+    if kinds and options.device != "cpu":
+        raise ValueError(f"--{kinds[0]} is measured on the CPU alone; received --device {options.device}.")
+    with wheels.unpacked(options.wheels):
+        if kinds:
+            return bench_kinds.run(options, kinds[0], _say())
+        return _cases(options, DEVICES[options.device], _say())
 
 
-def _cases(options, threads, progress):
-    from deformconv.bench import cases, race
+def _say():
+    """A function that tells on the terminal, in one line, what is going on, and for how long; "" clears the line."""
+    started = time.monotonic()
 
-    for name in options.cases:
-        check_choice("--cases", name, (*cases.SETS, "all"))
-    names = _contenders(options, race.installed())
-    sets = [name for name in cases.SETS if name != "smoke"] if "all" in options.cases else options.cases
-    results = []
-    for case in (case for name in sets for case in cases.SETS[name]):
-        results += race.run(
-            case,
-            names,
-            threads=threads,
+    def say(text):
+        if sys.stderr.isatty():
+            text = text and f"{text}  {time.monotonic() - started:.0f} s"
+            print(f"\r\x1b[K{text}", end="\r", file=sys.stderr, flush=True)
+
+    return say
+
+
+def _cases(options, device, say):
+    from deformconv.bench import measure, report
+    from deformconv.bench.cases import SETS
+    from deformconv.bench.devices import DIRECTIONS
+
+    sets = options.cases or device.cases
+    for name in sets:
+        check_choice("--cases", name, (*SETS, "all"))
+    sets = [name for name in SETS if name != "smoke"] if "all" in sets else sets
+    for name in options.precision or ():
+        check_choice("--precision", name, device.precisions)
+    try:
+        results = measure.run(
+            [case for name in sets for case in SETS[name]],
+            bench_kinds.contenders(options, device.name),
+            device,
+            precisions=options.precision or device.precisions,
+            directions=["forward"] if options.forward_only else DIRECTIONS,
+            threads=options.threads,
             rounds=options.rounds,
-            backward=not options.forward_only,
-            progress=progress,
+            turn_seconds=options.round_seconds,
+            seconds=options.seconds,
+            out=options.out,
+            command=options.command_line,
+            progress=say,
         )
-    return results
-
-
-def _contenders(options, otherwise):
-    from deformconv.bench import race
-    from deformconv.bench.contenders import CONTENDERS
-
-    for name in options.contenders or ():
-        check_choice("--contenders", name, CONTENDERS)
-        if name not in race.installed():
-            raise ValueError(
-                f'--contenders: {name} is not installed; pip install "deformconv[bench]" brings the peers.'
-            )
-    return options.contenders or otherwise
-
-
-def _growth(options, threads, progress):
-    from deformconv.bench import growth
-
-    memory = 0.8 * growth.available() if options.memory is None else 1e3 * options.memory
-    names = _contenders(options, ["conv2d", "tensorflow"])
-    return growth.run(names, threads=threads, memory=memory, seconds=options.seconds, progress=progress)
-
-
-def _training(options, threads, progress):
-    for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-        os.environ[variable] = str(threads)
-    from deformconv.bench import training
-
-    return training.run(rounds=options.rounds, progress=progress)
-
-
-def _variants(options, threads, progress):
-    from deformconv.bench import costs
-    from deformconv.study.digits.variants import VARIANTS
-
-    return costs.run(VARIANTS, threads, progress)
+    except KeyboardInterrupt:
+        print("\ndeformconv: interrupted; what was measured is written.", file=sys.stderr)
+        return 130
+    print(f"\n{report.tables(results.content)}")
+    pictures = device.name == "cpu" and "smoke" not in sets
+    bench_kinds.tell(results.path, results.content, pictures)
+    return 1 if any("failed" in row for row in results.new) else 0

@@ -8,15 +8,17 @@ Values of images between the pixels: bilinear, zero outside, with the gradients 
 Engines know nothing of the rest of the package; everything above them calls these three.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
 from deformconv.engines import columns, grouped, portable, switches
+from deformconv.types import Tensor
 
 
-def sample(images, coords):
+def sample(images: Tensor, coords: Tensor) -> Tensor:
     """Values at points: `images` `(b, h, w, c)`, `coords` `(b, n, 2)` in `(y, x)` -> `(b, n, c)`.
 
     With `coords` `(b, n, groups, 2)` each group of channels is read at points of its own.
@@ -24,7 +26,7 @@ def sample(images, coords):
     return _engine(images).sample(images, coords)
 
 
-def aggregate(images, coords, weights):
+def aggregate(images: Tensor, coords: Tensor, weights: Tensor) -> Tensor:
     """The weighted sum of what points read: `(b, n, c)`.
 
     Args:
@@ -35,7 +37,7 @@ def aggregate(images, coords, weights):
     return _engine(images).aggregate(images, coords, weights)
 
 
-def convolve(inputs, offsets, kernel, **options):
+def convolve(inputs: Tensor, offsets: Tensor, kernel: Tensor, **options: Any) -> Tensor:
     """The deformable convolution of checked arguments.
 
     Args:
@@ -51,17 +53,17 @@ def convolve(inputs, offsets, kernel, **options):
 
 
 class _Engine(NamedTuple):
-    sample: object
-    aggregate: object
-    convolve: object
+    sample: Callable[..., Tensor]
+    aggregate: Callable[..., Tensor]
+    convolve: Callable[..., Tensor]
 
 
-def _made_of(sampler):
+def _made_of(sampler: Callable[..., Tensor]) -> _Engine:
     """An engine around what reads whole images at points."""
     return _Engine(*(partial(made, sampler) for made in (grouped.sample, grouped.aggregate, columns.convolve)))
 
 
-def _engine(images):
+def _engine(images: Tensor) -> Any:
     """The engine for these images, here and now."""
     portably = _made_of(portable.sample)
     if recorder := switches.recorder.get():
@@ -88,7 +90,7 @@ def has_native_kernel() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
-def _within_xla():
+def _within_xla() -> bool:
     """Inside TensorFlow's `jit_compile=True`, which has none of the kernels. It has no public name."""
     if keras.backend.backend() != "tensorflow":
         return False

@@ -1,16 +1,20 @@
 """What overrules the choice of an engine for a while: contexts that `engines` asks."""
 
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from typing import Any
+
+from deformconv.types import Tensor
 
 # Both are TensorFlow's alone. Not None while a model is recorded for another runtime: called in place of `convolve`.
-recorder = ContextVar("recorder", default=None)
+recorder: ContextVar[Callable[..., Tensor] | None] = ContextVar("recorder", default=None)
 # True while a graph is to hold nothing but TensorFlow's own operations.
 stock_only = ContextVar("stock_only", default=False)
 
 
 @contextmanager
-def _set(variable, value):
+def _set(variable: ContextVar, value: Any) -> Iterator[None]:
     token = variable.set(value)
     try:
         yield
@@ -18,12 +22,12 @@ def _set(variable, value):
         variable.reset(token)
 
 
-def recording(function):
+def recording(function: Callable[..., Tensor]) -> AbstractContextManager[None]:
     """Within: `convolve` is `function`, and `sample` the portable one."""
     return _set(recorder, function)
 
 
-def stock_operations():
+def stock_operations() -> AbstractContextManager[None]:
     """A context in which TensorFlow graphs are made of TensorFlow's own operations alone.
 
     Example:

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from deformconv.types import StrPath
 
-def export_onnx(model, path, *, input_signature=None) -> None:
+
+def export_onnx(model: keras.Model, path: StrPath, *, input_signature: Any = None) -> None:
     """Writes a model as an ONNX file of opset 22, with one `DeformConv` node per deformable convolution.
 
     The file computes what `model(inputs, training=False)` computes, channels last; batch, height and width stay
@@ -67,7 +70,7 @@ def export_onnx(model, path, *, input_signature=None) -> None:
         part.replace(path)
 
 
-def _signature(model, given):
+def _signature(model: keras.Model, given: Any) -> Any:
     """What the model is called with, a `KerasTensor` in place of each tensor."""
     if given is None:
         declared = getattr(model, "inputs", None)
@@ -88,7 +91,7 @@ def _signature(model, given):
         ) from error
 
 
-def _convert_on_tensorflow(model, signature, path):
+def _convert_on_tensorflow(model: keras.Model, signature: Any, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "model.keras"
         model.save(saved)

@@ -1,14 +1,16 @@
 """What DCNv3 and DCNv4 share: each pixel gathers its surroundings, group by group, with weights of its own."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from deformconv import engines
-from deformconv.arguments import check_count, check_padding, output_size, pair
+from deformconv.arguments import AxisPadding, check_count, check_padding, output_size, pair
 from deformconv.conventions import tap_count
 from deformconv.operators.aggregate import deform_aggregate2d
+from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
 
 
 class DynamicAggregation(keras.layers.Layer):
@@ -16,16 +18,16 @@ class DynamicAggregation(keras.layers.Layer):
 
     def __init__(
         self,
-        kernel_size,
-        strides,
-        padding,
-        dilation_rate,
-        groups,
-        offset_scale,
-        dw_kernel_size,
-        center_feature_scale,
-        remove_center,
-        **kwargs,
+        kernel_size: Pair,
+        strides: Pair,
+        padding: Padding,
+        dilation_rate: Pair,
+        groups: int,
+        offset_scale: float,
+        dw_kernel_size: Pair | None,
+        center_feature_scale: bool,
+        remove_center: bool,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.kernel_size = pair("kernel_size", kernel_size)
@@ -47,7 +49,7 @@ class DynamicAggregation(keras.layers.Layer):
         # As in `DeformableConv2D`: XLA cannot compile a native kernel.
         self.supports_jit = not engines.has_native_kernel()
 
-    def _check_channels(self, input_shape):
+    def _check_channels(self, input_shape: Shape) -> int:
         channels = input_shape[-1]
         if channels is None:
             raise ValueError(
@@ -62,7 +64,15 @@ class DynamicAggregation(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
         return channels
 
-    def _dense(self, name, channels, units, kernel_initializer="zeros", dtype=None, use_bias=True):
+    def _dense(
+        self,
+        name: str,
+        channels: int,
+        units: int,
+        kernel_initializer: Identifier = "zeros",
+        dtype: Any = None,
+        use_bias: bool = True,
+    ) -> keras.layers.Dense:
         layer = keras.layers.Dense(
             units, kernel_initializer=kernel_initializer, use_bias=use_bias, dtype=dtype or self.dtype_policy, name=name
         )
@@ -70,15 +80,16 @@ class DynamicAggregation(keras.layers.Layer):
         return layer
 
     @property
-    def _coordinates_dtype(self):
+    def _coordinates_dtype(self) -> Any:
         # Eight bits cannot name a pixel and a fraction.
         return "float32" if self.compute_dtype in ("float16", "bfloat16") else self.dtype_policy
 
-    def _depthwise(self, name, channels):
+    def _depthwise(self, name: str, channels: int) -> keras.layers.DepthwiseConv2D:
         # PyTorch's initial values: uniform, up to the inverse root of the taps that one output sees.
-        limit = 1 / math.sqrt(math.prod(self.dw_kernel_size))
+        size = self.dw_kernel_size or self.kernel_size  # `DCNv4` has none without a size
+        limit = 1 / math.sqrt(math.prod(size))
         layer = keras.layers.DepthwiseConv2D(
-            self.dw_kernel_size,
+            size,
             padding="same",
             data_format="channels_last",
             depthwise_initializer=keras.initializers.RandomUniform(-limit, limit),
@@ -89,7 +100,7 @@ class DynamicAggregation(keras.layers.Layer):
         layer.build((None, None, None, channels))
         return layer
 
-    def _at_centres(self, inputs, look=None):
+    def _at_centres(self, inputs: Tensor, look: keras.layers.Layer | None = None) -> Tensor:
         """`inputs`, seen through the layer `look`, at the centre of each output pixel's kernel: one pixel for each."""
         axes = zip(ops.shape(inputs)[1:3], self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True)
         outside, kept = zip(*(_centres(*axis) for axis in axes), strict=True)
@@ -98,7 +109,7 @@ class DynamicAggregation(keras.layers.Layer):
         seen = inputs if look is None else look(inputs)
         return seen[:, *kept]
 
-    def _aggregate(self, values, offsets, mask):
+    def _aggregate(self, values: Tensor, offsets: Tensor, mask: Tensor) -> Tensor:
         """The sum under each group's taps, channel by channel."""
         return deform_aggregate2d(
             values,
@@ -110,21 +121,21 @@ class DynamicAggregation(keras.layers.Layer):
             dilation_rate=self.dilation_rate,
         )
 
-    def _blend(self, outputs, values, logits):
+    def _blend(self, outputs: Tensor, values: Tensor, logits: Tensor) -> Tensor:
         """In each group so much of the centre's own value as its logit says."""
         share = ops.repeat(ops.sigmoid(logits), outputs.shape[-1] // self.groups, axis=-1)
         return outputs * (1 - share) + self._at_centres(values) * share
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = (
-            None if size is None else output_size(size, *rest)[0]
-            for size, *rest in zip(
+            None if axis[0] is None else output_size(*axis)[0]
+            for axis in zip(
                 input_shape[1:3], self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True
             )
         )
         return (input_shape[0], *sizes, input_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
@@ -139,7 +150,9 @@ class DynamicAggregation(keras.layers.Layer):
         }
 
 
-def _centres(size, kernel_size, stride, dilation, padding):
+def _centres(
+    size: Any, kernel_size: int, stride: int, dilation: int, padding: AxisPadding
+) -> tuple[tuple[int, int], slice]:
     """Along one axis: how far the kernels' centres reach outside, `(before, after)`, and where they lie, as a slice.
 
     Only explicit padding of more than half a kernel lets a centre leave the image.

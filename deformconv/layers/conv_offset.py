@@ -1,11 +1,14 @@
 """`ConvOffset2D`: a dense flow per channel, the 2017 Keras design; and that design as it was shipped, for study."""
 
+from typing import Any, Literal
+
 import keras
 from keras import ops
 
 from deformconv import engines
 from deformconv.engines.fused import fused
 from deformconv.sampling import as_coordinates
+from deformconv.types import Config, Identifier, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -39,7 +42,12 @@ class ConvOffset2D(keras.layers.Layer):
         (3, 5, 4, 2)
     """
 
-    def __init__(self, layout="paired", kernel_initializer="zeros", **kwargs):
+    def __init__(
+        self,
+        layout: Literal["paired", "2017"] = "paired",
+        kernel_initializer: Identifier = "zeros",
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if layout not in ("paired", "2017"):
             raise ValueError(f'`layout` must be "paired" or "2017"; received {layout!r}.')
@@ -48,7 +56,7 @@ class ConvOffset2D(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.supports_jit = layout == "2017" or not engines.has_native_kernel()
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         _, height, width, channels = input_shape
         if channels is None:
             raise ValueError(
@@ -71,7 +79,7 @@ class ConvOffset2D(keras.layers.Layer):
         )
         self.offset_conv.build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         batch, height, width, channels = ops.shape(inputs)
         made = as_coordinates(self.offset_conv(inputs))
         if self.layout == "2017":
@@ -86,10 +94,10 @@ class ConvOffset2D(keras.layers.Layer):
         warped = engines.sample(inputs, ops.reshape(coords, (batch, height * width, channels, 2)))
         return ops.reshape(warped, (batch, height, width, channels))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "layout": self.layout,
@@ -97,13 +105,13 @@ class ConvOffset2D(keras.layers.Layer):
         }
 
 
-def pixel_grid(height, width, dtype="float32"):
+def pixel_grid(height: Tensor, width: Tensor, dtype: Any = "float32") -> Tensor:
     """The coordinates of the pixels themselves: `(height, width, 2)`."""
     rows, columns = ops.meshgrid(ops.arange(height, dtype=dtype), ops.arange(width, dtype=dtype), indexing="ij")
     return ops.stack([rows, columns], axis=-1)
 
 
-def ceil_sample(images, coords):
+def ceil_sample(images: Tensor, coords: Tensor) -> Tensor:
     """The 2017 sampler, for study: bilinear between `floor` and `ceil`, so blind at integer coordinates.
 
     `images` `(b, h, w, 1)`, `coords` `(b, h, w, 2)` -> `(b, h, w, 1)`. At an integer coordinate floor equals

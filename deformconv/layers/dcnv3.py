@@ -1,10 +1,13 @@
 """`DCNv3`: the deformable aggregation of InternImage."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from deformconv.conventions import mask_from_dcnv3, offsets_from_dcnv3
 from deformconv.layers.aggregation import DynamicAggregation
+from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -59,17 +62,17 @@ class DCNv3(DynamicAggregation):
 
     def __init__(
         self,
-        kernel_size=3,
-        strides=1,
-        padding="same",
-        dilation_rate=1,
-        groups=4,
-        offset_scale=1.0,
-        dw_kernel_size=None,
-        activation="gelu",
-        center_feature_scale=False,
-        remove_center=False,
-        **kwargs,
+        kernel_size: Pair = 3,
+        strides: Pair = 1,
+        padding: Padding = "same",
+        dilation_rate: Pair = 1,
+        groups: int = 4,
+        offset_scale: float = 1.0,
+        dw_kernel_size: Pair | None = None,
+        activation: Identifier = "gelu",
+        center_feature_scale: bool = False,
+        remove_center: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(
             kernel_size,
@@ -85,7 +88,7 @@ class DCNv3(DynamicAggregation):
         )
         self.activation = keras.activations.get(activation)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = self._check_channels(input_shape)
         self.input_proj = self._dense("input_proj", channels, channels, "glorot_uniform")
         self.dw_conv = self._depthwise("dw_conv", channels)
@@ -98,7 +101,7 @@ class DCNv3(DynamicAggregation):
             self.center_feature_scale_proj = self._dense("center_feature_scale_proj", channels, self.groups)
         self.output_proj = self._dense("output_proj", channels, channels, "glorot_uniform")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         if inputs.shape[0] == 0:
             # As in `DeformableConv2D`: TensorFlow's convolutions give an empty batch the wrong shape.
             return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
@@ -109,14 +112,14 @@ class DCNv3(DynamicAggregation):
             outputs = self._blend(outputs, values, self.center_feature_scale_proj(features))
         return self.output_proj(outputs)
 
-    def offsets_and_mask(self, inputs):
+    def offsets_and_mask(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order."""
         return self._offsets_and_mask(self._features(inputs))
 
-    def _features(self, inputs):
+    def _features(self, inputs: Tensor) -> Tensor:
         return self.activation(self.norm(self._at_centres(inputs, self.dw_conv)))
 
-    def _offsets_and_mask(self, features):
+    def _offsets_and_mask(self, features: Tensor) -> tuple[Tensor, Tensor]:
         offsets = offsets_from_dcnv3(
             self.offset(features),
             self.kernel_size,
@@ -131,5 +134,5 @@ class DCNv3(DynamicAggregation):
         mask = ops.reshape(mask, (*size, self.groups * self._taps))
         return offsets, mask_from_dcnv3(mask, self.kernel_size, self.groups, remove_center=self.remove_center)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}

@@ -1,10 +1,13 @@
 """`DCNv4`: the aggregation of DCNv3 without its softmax."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from deformconv.conventions import dcnv4_channels, from_dcnv4
 from deformconv.layers.aggregation import DynamicAggregation
+from deformconv.types import Config, Padding, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -59,18 +62,18 @@ class DCNv4(DynamicAggregation):
 
     def __init__(
         self,
-        kernel_size=3,
-        strides=1,
-        padding="same",
-        dilation_rate=1,
-        groups=4,
-        offset_scale=1.0,
-        dw_kernel_size=None,
-        center_feature_scale=False,
-        remove_center=False,
-        output_bias=True,
-        without_pointwise=False,
-        **kwargs,
+        kernel_size: Pair = 3,
+        strides: Pair = 1,
+        padding: Padding = "same",
+        dilation_rate: Pair = 1,
+        groups: int = 4,
+        offset_scale: float = 1.0,
+        dw_kernel_size: Pair | None = None,
+        center_feature_scale: bool = False,
+        remove_center: bool = False,
+        output_bias: bool = True,
+        without_pointwise: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(
             kernel_size,
@@ -87,7 +90,7 @@ class DCNv4(DynamicAggregation):
         self.output_bias = output_bias
         self.without_pointwise = without_pointwise
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = self._check_channels(input_shape)
         if not self.without_pointwise:
             self.value_proj = self._dense("value_proj", channels, channels, "glorot_uniform")
@@ -101,7 +104,7 @@ class DCNv4(DynamicAggregation):
                 "output_proj", channels, channels, "glorot_uniform", use_bias=self.output_bias
             )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         if inputs.shape[0] == 0:
             # As in `DeformableConv2D`: TensorFlow's convolutions give an empty batch the wrong shape.
             return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
@@ -111,7 +114,7 @@ class DCNv4(DynamicAggregation):
             outputs = self._blend(outputs, values, self.center_feature_scale_proj(outputs))
         return outputs if self.without_pointwise else self.output_proj(outputs)
 
-    def offsets_and_mask(self, inputs):
+    def offsets_and_mask(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order."""
         return from_dcnv4(
             self.offset_mask(self._at_centres(inputs, self.offset_mask_dw)),
@@ -122,7 +125,7 @@ class DCNv4(DynamicAggregation):
             remove_center=self.remove_center,
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "output_bias": self.output_bias,

@@ -1,6 +1,7 @@
 """`DeformableConv2D`: a convolution that learns where to look."""
 
 import math
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -9,6 +10,7 @@ from deformconv import engines
 from deformconv.arguments import check_count, check_padding, divisors, output_size, pair
 from deformconv.layers.offset_conv import OffsetConv2D
 from deformconv.operators import deform_conv2d
+from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -61,26 +63,26 @@ class DeformableConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        dilation_rate=1,
-        groups=1,
-        offset_groups=1,
-        modulated=False,
-        offset_lr_multiplier=1.0,
-        max_offset=None,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
+        filters: int,
+        kernel_size: Pair,
+        strides: Pair = 1,
+        padding: Padding = "valid",
+        dilation_rate: Pair = 1,
+        groups: int = 1,
+        offset_groups: int = 1,
+        modulated: bool = False,
+        offset_lr_multiplier: float = 1.0,
+        max_offset: float | None = None,
+        activation: Identifier = None,
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        activity_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
+        **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.filters = filters
@@ -136,7 +138,7 @@ class DeformableConv2D(keras.layers.Layer):
         )
 
     @classmethod
-    def from_conv2d(cls, layer, **options):
+    def from_conv2d(cls, layer: keras.layers.Conv2D, **options: Any) -> Self:
         """A deformable layer with the weights of a plain one, which therefore starts by doing just what that one does.
 
         Args:
@@ -179,7 +181,7 @@ class DeformableConv2D(keras.layers.Layer):
                 deformable.bias.assign(layer.bias)
         return deformable
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         if channels is None:
             raise ValueError(
@@ -212,7 +214,7 @@ class DeformableConv2D(keras.layers.Layer):
         self.offset_conv.build(input_shape)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         if inputs.shape[0] == 0:
             # TensorFlow's oneDNN convolution gives an empty batch the wrong shape; there is nothing to compute.
             return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
@@ -230,7 +232,7 @@ class DeformableConv2D(keras.layers.Layer):
         )
         return self.activation(outputs)
 
-    def offsets_and_mask(self, inputs):
+    def offsets_and_mask(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """The offsets that the layer gives to `inputs`, in `deform_conv2d`'s order, and the mask or None.
 
         Example:
@@ -244,7 +246,7 @@ class DeformableConv2D(keras.layers.Layer):
             offsets = self.max_offset * ops.tanh(offsets / self.max_offset)
         return offsets, 2 * ops.sigmoid(made[..., self._offset_channels :]) if self.modulated else None
 
-    def train_only_offsets(self):
+    def train_only_offsets(self) -> None:
         """Freezes `kernel` and `bias` and leaves `offset_conv` trainable. Recompile the model afterwards.
 
         Raises:
@@ -267,16 +269,16 @@ class DeformableConv2D(keras.layers.Layer):
         if self.bias is not None:
             self.bias.trainable = False
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         sizes = (
-            None if size is None else output_size(size, *rest)[0]
-            for size, *rest in zip(
+            None if axis[0] is None else output_size(*axis)[0]
+            for axis in zip(
                 input_shape[1:3], self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True
             )
         )
         return (input_shape[0], *sizes, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -1,9 +1,13 @@
 """The convolution that says where a deformable layer looks: what sets it apart from any other convolution."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 from keras import ops
 
 from deformconv.arguments import check_padding, output_size
+from deformconv.types import Padding, Tensor
 
 
 class OffsetConv2D(keras.layers.Conv2D):
@@ -19,7 +23,17 @@ class OffsetConv2D(keras.layers.Conv2D):
     step changes the stored weights as ever, and those in use by `m` times as much.
     """
 
-    def __init__(self, filters, kernel_size, strides, padding, dilation_rate, lr_multiplier, dtype_policy, name):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: tuple[int, int],
+        strides: tuple[int, int],
+        padding: Padding,
+        dilation_rate: tuple[int, int],
+        lr_multiplier: float,
+        dtype_policy: keras.DTypePolicy,
+        name: str,
+    ):
         self._thinned = max(strides) > 1 and max(dilation_rate) > 1
         super().__init__(
             filters,
@@ -38,18 +52,18 @@ class OffsetConv2D(keras.layers.Conv2D):
         self._steps = strides
         self.lr_multiplier = lr_multiplier
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         if self._pads:
             inputs = ops.pad(inputs, ((0, 0), *self._pads, (0, 0)))
         outputs = self.convolution_op(inputs, self._in_use(self.kernel)) + self._in_use(self.bias)
         return outputs[:, *self._kept(ops.shape(inputs)[1:3])] if self._thinned else outputs
 
-    def _in_use(self, weight):
+    def _in_use(self, weight: keras.Variable) -> Tensor:
         if self.lr_multiplier == 1:
             return ops.convert_to_tensor(weight)
         return weight + ops.stop_gradient((self.lr_multiplier - 1) * weight)
 
-    def _kept(self, size):
+    def _kept(self, size: Any) -> Iterator[slice]:
         """Of the pixels that stride 1 gives, those that the strides ask for: a slice for each axis."""
         for *axis, step in zip(size, self.kernel_size, self.dilation_rate, self._steps, strict=True):
             length, taps, rate = axis

@@ -1,6 +1,7 @@
 """`DeformableRoIPooling2D`: RoI pooling that learns where each bin of a box looks."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,6 +9,7 @@ from keras import ops
 from deformconv import engines
 from deformconv.arguments import check_boxes, check_count, pair
 from deformconv.operators import deform_roi_pool2d
+from deformconv.types import Config, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -46,13 +48,13 @@ class DeformableRoIPooling2D(keras.layers.Layer):
 
     def __init__(
         self,
-        output_size,
-        modulated=False,
-        offset_units=(),
-        sampling_ratio=2,
-        offset_scale=0.1,
-        spatial_scale=1.0,
-        **kwargs,
+        output_size: Pair,
+        modulated: bool = False,
+        offset_units: tuple[int, ...] = (),
+        sampling_ratio: int = 2,
+        offset_scale: float = 0.1,
+        spatial_scale: float = 1.0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.output_size = pair("output_size", output_size)
@@ -77,7 +79,7 @@ class DeformableRoIPooling2D(keras.layers.Layer):
             )
         )
 
-    def build(self, inputs_shape, boxes_shape):
+    def build(self, inputs_shape: Shape, boxes_shape: Shape) -> None:
         channels = inputs_shape[-1]
         if channels is None:
             raise ValueError(
@@ -89,12 +91,12 @@ class DeformableRoIPooling2D(keras.layers.Layer):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
-    def call(self, inputs, boxes):
+    def call(self, inputs: Tensor, boxes: Tensor) -> Tensor:
         check_boxes(inputs, boxes)
         offsets, mask = self.offsets_and_mask(inputs, boxes)
         return self._pool(inputs, boxes, offsets, mask)
 
-    def offsets_and_mask(self, inputs, boxes):
+    def offsets_and_mask(self, inputs: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor | None]:
         """The offsets that the layer gives to these boxes, before `offset_scale`, and the mask or None.
 
         Example:
@@ -111,7 +113,7 @@ class DeformableRoIPooling2D(keras.layers.Layer):
         made = ops.reshape(made, (batch, number, *self.output_size, 3 if self.modulated else 2))
         return made[..., :2], 2 * ops.sigmoid(made[..., 2]) if self.modulated else None
 
-    def _pool(self, inputs, boxes, offsets=None, mask=None):
+    def _pool(self, inputs: Tensor, boxes: Tensor, offsets: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         return deform_roi_pool2d(
             inputs,
             boxes,
@@ -123,10 +125,10 @@ class DeformableRoIPooling2D(keras.layers.Layer):
             spatial_scale=self.spatial_scale,
         )
 
-    def compute_output_shape(self, inputs_shape, boxes_shape):
+    def compute_output_shape(self, inputs_shape: Shape, boxes_shape: Shape) -> Shape:
         return (*boxes_shape[:2], *self.output_size, inputs_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "output_size": self.output_size,

@@ -1,11 +1,14 @@
 """`SpatialTransformer`: one warp for the whole image, where deformable layers have one for each tap."""
 
+from typing import Any, Self
+
 import keras
 from keras import ops
 
 from deformconv import engines
 from deformconv.arguments import check_rank, pair
 from deformconv.sampling import affine_grid, as_coordinates, bilinear_sample
+from deformconv.types import Config, Outside, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -43,7 +46,13 @@ class SpatialTransformer(keras.layers.Layer):
         True
     """
 
-    def __init__(self, localisation, output_size=None, padding="zeros", **kwargs):
+    def __init__(
+        self,
+        localisation: keras.layers.Layer,
+        output_size: Pair | None = None,
+        padding: Outside = "zeros",
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if not isinstance(localisation, keras.layers.Layer):
             received, slip = f"{localisation!r}", ""
@@ -68,7 +77,7 @@ class SpatialTransformer(keras.layers.Layer):
             name="transform",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         if not self.localisation.built:
             self.localisation.build(input_shape)
         features = self.localisation.compute_output_shape(input_shape)
@@ -79,7 +88,7 @@ class SpatialTransformer(keras.layers.Layer):
             )
         self.transform.build(features)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         check_rank("inputs", inputs, "(batch, height, width, channels)")
         size = ops.shape(inputs)[1:3]
         out_size = self.output_size or size
@@ -90,7 +99,7 @@ class SpatialTransformer(keras.layers.Layer):
         coords = affine_grid(matrices * zoom, *out_size) + (size - out) / 2
         return bilinear_sample(inputs, coords, padding=self.padding)
 
-    def matrices(self, inputs):
+    def matrices(self, inputs: Tensor) -> Tensor:
         """The warp chosen for each image, `(batch, 2, 3)`: where a pixel at `(y, x, 1)` from the centre looks.
 
         Example:
@@ -103,10 +112,10 @@ class SpatialTransformer(keras.layers.Layer):
         units = ops.concatenate([ops.ones((2, 2), said.dtype), halves[:, None]], axis=1)
         return ops.eye(2, 3, dtype=said.dtype) + ops.reshape(said, (-1, 2, 3)) * units
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], *(self.output_size or input_shape[1:3]), input_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "localisation": keras.saving.serialize_keras_object(self.localisation),
@@ -115,7 +124,7 @@ class SpatialTransformer(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         return cls(
             keras.saving.deserialize_keras_object(config["localisation"]),
             **{name: value for name, value in config.items() if name != "localisation"},

@@ -6,9 +6,19 @@ from deformconv import engines
 from deformconv.arguments import check_padding, output_sizes, pair
 from deformconv.engines import switches
 from deformconv.engines.columns import tap_positions
+from deformconv.types import Padding, Pair, Tensor
 
 
-def deform_aggregate2d(inputs, offsets, mask, *, kernel_size, strides=1, padding="valid", dilation_rate=1):
+def deform_aggregate2d(
+    inputs: Tensor,
+    offsets: Tensor,
+    mask: Tensor,
+    *,
+    kernel_size: Pair,
+    strides: Pair = 1,
+    padding: Padding = "valid",
+    dilation_rate: Pair = 1,
+) -> Tensor:
     """The sum under each pixel's taps, each weighed by the mask, channel by channel:
 
         y_g(p0) = sum_k  mask_gk(p0) * x_g(p0 + pk + offset_gk(p0))
@@ -24,33 +34,31 @@ def deform_aggregate2d(inputs, offsets, mask, *, kernel_size, strides=1, padding
     Returns:
         Tensor `(batch, out_height, out_width, channels)` of the inputs' type.
     """
-    kernel_size, strides, dilation_rate = (
+    kernel, steps, rates = (
         pair("kernel_size", kernel_size),
         pair("strides", strides),
         pair("dilation_rate", dilation_rate),
     )
-    channels, taps = inputs.shape[-1], kernel_size[0] * kernel_size[1]
+    channels, taps = inputs.shape[-1], kernel[0] * kernel[1]
     batch, height, width, _ = ops.shape(inputs)
-    sizes = (height, width), kernel_size, strides, dilation_rate, check_padding(padding)
-    out_size, pads = output_sizes(*sizes)
+    out_size, pads = output_sizes((height, width), kernel, steps, rates, check_padding(padding))
     groups = mask.shape[-1] // taps
     mask = ops.cast(mask, inputs.dtype)
     if recorder := switches.recorder.get():  # ONNX has no node for it, but one for the convolution
-        kernel = ops.ones((*kernel_size, 1, channels), dtype=inputs.dtype)
         return recorder(
             inputs,
             offsets,
-            kernel,
+            ops.ones((*kernel, 1, channels), dtype=inputs.dtype),
             mask=mask,
             bias=None,
-            strides=strides,
+            strides=steps,
             pads=pads,
             out_size=out_size,
-            dilation_rate=dilation_rate,
+            dilation_rate=rates,
             groups=channels,
             offset_groups=groups,
         )
-    rest = tap_positions(out_size, pads, kernel_size, strides, dilation_rate, offsets.dtype)
+    rest = tap_positions(out_size, pads, kernel, steps, rates, offsets.dtype)
     coords = ops.reshape(offsets, (batch, *out_size, groups, taps, 2)) + rest[:, :, None]
     points = out_size[0] * out_size[1]
     sums = engines.aggregate(

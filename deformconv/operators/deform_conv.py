@@ -14,20 +14,21 @@ from deformconv.arguments import (
     pair,
 )
 from deformconv.sampling import as_coordinates, as_float
+from deformconv.types import Padding, Pair, Tensor
 
 
 def deform_conv2d(
-    inputs,
-    offsets,
-    kernel,
+    inputs: Tensor,
+    offsets: Tensor,
+    kernel: Tensor,
     *,
-    mask=None,
-    bias=None,
-    strides=1,
-    padding="valid",
-    dilation_rate=1,
-    groups=1,
-):
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    strides: Pair = 1,
+    padding: Padding = "valid",
+    dilation_rate: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
     """Deformable convolution: a convolution whose taps look where `offsets` send them.
 
     For each output pixel `p0`, summing over the taps `pn` of the kernel,
@@ -68,13 +69,13 @@ def deform_conv2d(
     kernel = ops.cast(ops.convert_to_tensor(kernel), inputs.dtype)
     strides = pair("strides", strides)
     dilation_rate = pair("dilation_rate", dilation_rate)
-    padding = check_padding(padding)
+    axis_padding = check_padding(padding)
     check_ranks(inputs, offsets, kernel)
     kernel_size, filters = tuple(kernel.shape[:2]), kernel.shape[3]
     offset_groups = check_channels(inputs, offsets, kernel, groups)
 
     batch, height, width, channels = ops.shape(inputs)
-    out_size, pads = output_sizes((height, width), kernel_size, strides, dilation_rate, padding)
+    out_size, pads = output_sizes((height, width), kernel_size, strides, dilation_rate, axis_padding)
     check_size("offsets", offsets, inputs, out_size)
     if mask is not None:
         mask = ops.cast(ops.convert_to_tensor(mask), inputs.dtype)

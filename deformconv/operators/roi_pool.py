@@ -4,11 +4,20 @@ from keras import ops
 
 from deformconv.arguments import check_boxes, check_count, check_per_bin, pair
 from deformconv.sampling import as_coordinates, as_float, bilinear_sample
+from deformconv.types import Pair, Tensor
 
 
 def deform_roi_pool2d(
-    inputs, boxes, offsets=None, *, output_size, mask=None, sampling_ratio=2, offset_scale=0.1, spatial_scale=1.0
-):
+    inputs: Tensor,
+    boxes: Tensor,
+    offsets: Tensor | None = None,
+    *,
+    output_size: Pair,
+    mask: Tensor | None = None,
+    sampling_ratio: int = 2,
+    offset_scale: float = 0.1,
+    spatial_scale: float = 1.0,
+) -> Tensor:
     """Deformable RoI pooling: each box is cut into bins, and each bin moves before the map is averaged over it.
 
     For the bin `(i, j)` of a box, the mean over its `n = sampling_ratio ** 2` points `p`, evenly spread,

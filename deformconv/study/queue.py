@@ -40,6 +40,8 @@ class Queue:
         progress: whether trainings show a bar.
     """
 
+    descriptions: dict[str, str]
+
     def __init__(self, folder, settings, command="", progress=True):
         self.folder, self.settings, self.command, self.progress = Path(folder), settings, command, progress
         for name in ("weights", "unfinished"):

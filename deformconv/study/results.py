@@ -1,15 +1,20 @@
 """The results file: finished runs, whole at every moment, shared by processes; and the table it makes."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
 from deformconv.training.files import write_atomically
+from deformconv.types import StrPath
 
 FORMAT = 1
+
+Run = dict[str, Any]
 
 
 class Results:
@@ -24,11 +29,12 @@ class Results:
         ValueError: if the file there holds runs of other settings, or is not a results file.
     """
 
-    def __init__(self, path, settings, descriptions):
-        self.path, self.settings, self.descriptions, self.runs = Path(path), settings, descriptions, []
+    def __init__(self, path: StrPath, settings: Any, descriptions: dict[str, str]):
+        self.path, self.settings, self.descriptions = Path(path), settings, descriptions
+        self.runs: list[Run] = []
         self.read()
 
-    def read(self):
+    def read(self) -> None:
         """Takes in what is in the file by now."""
         self.runs = read(self.path) if self.path.exists() else []
         difference = other_settings(self.runs, self.settings)
@@ -44,11 +50,11 @@ class Results:
                     f"({run['description']!r}). Choose another --out, or take that run out of the file."
                 )
 
-    def find(self, variant, seed):
+    def find(self, variant: str, seed: int) -> Run | None:
         """The finished run, or None."""
         return next((run for run in self.runs if (run["variant"], run["seed"]) == (variant, seed)), None)
 
-    def add(self, run):
+    def add(self, run: Run) -> None:
         """Keeps a run, replacing one of the same variant and seed."""
         # The lock is the operating system's: it ends with the process that holds it, however that ends.
         with FileLock(self.path.with_suffix(".lock")):
@@ -59,7 +65,7 @@ class Results:
             self.runs = runs
 
 
-def other_settings(runs, settings) -> str:
+def other_settings(runs: list[Run], settings: Any) -> str:
     """The first setting in which one of the runs is another, in words; empty if there is none."""
     for run in runs:
         for key, value in asdict(settings).items():
@@ -68,7 +74,7 @@ def other_settings(runs, settings) -> str:
     return ""
 
 
-def read(path) -> list[dict]:
+def read(path: StrPath) -> list[Run]:
     """The runs of a results file."""
     try:
         content = json.loads(Path(path).read_text())
@@ -81,14 +87,14 @@ def read(path) -> list[dict]:
         raise ValueError(f"{path} is not a results file that this version reads ({error}).") from error
 
 
-def command(runs) -> str:
+def command(runs: list[Run]) -> str:
     """Of the commands that made these runs, in pieces perhaps, the one that makes them all."""
     # One that made the last seed asks for the earlier ones, too; the shortest leaves no variant out.
     last = max(run["seed"] for run in runs)
     return min((run["command"] for run in runs if run["seed"] == last), key=len)
 
 
-def summarise(runs, measures) -> dict[str, dict]:
+def summarise(runs: list[Run], measures: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Per variant: number of seeds, and mean and sample standard deviation of each measure, in per cent."""
     summary = {}
     for variant in dict.fromkeys(run["variant"] for run in runs):
@@ -101,10 +107,10 @@ def summarise(runs, measures) -> dict[str, dict]:
     return summary
 
 
-def table(runs, measures) -> str:
+def table(runs: list[Run], measures: Sequence[str]) -> str:
     """The results as a Markdown table, which reads well in a terminal too."""
 
-    def cell(mean, spread):
+    def cell(mean: float, spread: float) -> str:
         return f"{mean:.2f}" + ("" if np.isnan(spread) else f" ± {spread:.2f}")
 
     header = ["variant", "trained weights", *(f"{name.replace('_', ', ')} %" for name in measures), "seeds"]
@@ -119,7 +125,7 @@ def table(runs, measures) -> str:
     ]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
-    def line(cells):
+    def line(cells: list[str]) -> str:
         numbers = zip(cells[1:], widths[1:], strict=True)
         return f"| {' | '.join([cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in numbers)])} |"
 

@@ -7,12 +7,16 @@ NumPy's own format does: each array in it has a checksum, and it is opened witho
 import io
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from deformconv.training.files import UNREADABLE, write_atomically
+from deformconv.types import StrPath
 
 KEPT = 3
 
@@ -29,11 +33,11 @@ class Checkpoint:
         about: what the training must have in common with the one that wrote the file; JSON can hold it.
     """
 
-    def __init__(self, path, variables, about):
+    def __init__(self, path: StrPath, variables: list[keras.Variable], about: dict[str, Any]):
         self.path, self.variables = Path(path), variables
         self.about = json.dumps({**about, "shapes": [list(variable.shape) for variable in variables]}, default=list)
 
-    def read(self):
+    def read(self) -> tuple[dict[str, Any], list[np.ndarray]] | None:
         """Sets the variables; returns the `state` and `arrays` that were written with them, or None."""
         for path in all_of(self.path):
             if not path.exists():
@@ -53,7 +57,7 @@ class Checkpoint:
             return state, arrays
         return None
 
-    def write(self, state, arrays=()):
+    def write(self, state: dict[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
         """Keeps the variables as they are, with a dict that JSON can hold and with further arrays."""
         values = {str(i): ops.convert_to_numpy(variable) for i, variable in enumerate(self.variables)}
         values |= {f"more{i}": array for i, array in enumerate(arrays)}
@@ -68,13 +72,13 @@ class Checkpoint:
             raise OSError(f"The checkpoint {newest} could not be written ({error}); {kept}.") from error
 
 
-def all_of(path) -> list[Path]:
+def all_of(path: StrPath) -> list[Path]:
     """Where a training's checkpoints are, the newest first."""
     path = Path(path)
     return [path, *(path.with_name(f"{path.name}.{age}") for age in range(1, KEPT))]
 
 
-def _move_on(newest, older):
+def _move_on(newest: Path, older: list[Path]) -> None:
     # The oldest goes first, so that whoever dies in between leaves a whole file under one of the names.
     for before, after in reversed(list(zip([newest, *older], older, strict=False))):
         if before.exists():

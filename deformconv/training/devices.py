@@ -7,7 +7,9 @@ JAX: any number of devices, in one process or in several that talk to each other
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import keras
 import numpy as np
@@ -23,7 +25,11 @@ class PeerLost(OSError):
 
 
 @contextmanager
-def spread(devices="all", coordinator=None, process=(0, 1)):
+def spread(
+    devices: int | Literal["all"] = "all",
+    coordinator: str | None = None,
+    process: tuple[int, int] = (0, 1),
+) -> Iterator[None]:
     """Models that are made and trained inside share each batch among devices, weights being the same on all of them.
 
     Args:
@@ -52,7 +58,7 @@ def spread(devices="all", coordinator=None, process=(0, 1)):
 
 
 @contextmanager
-def _shared_out(engine, devices):
+def _shared_out(engine: str, devices: int | Literal["all"]) -> Iterator[None]:
     names = _chosen(devices)
     if len(names) == 1:
         yield
@@ -73,7 +79,7 @@ def _shared_out(engine, devices):
         raise ValueError(f"PyTorch trains on one device here; received {len(names)}. JAX and TensorFlow take several.")
 
 
-def _chosen(devices):
+def _chosen(devices: int | Literal["all"]) -> list[str]:
     names = engine_devices()
     accelerators = [name for name in names if not name.lower().startswith("cpu")]
     names = accelerators or names
@@ -85,7 +91,7 @@ def _chosen(devices):
 
 
 @contextmanager
-def _met(coordinator, number, count):
+def _met(coordinator: str | None, number: int, count: int) -> Iterator[None]:
     """All processes come together at the beginning and at the end, unless there is only one."""
     global _process
     if count == 1:
@@ -117,10 +123,10 @@ def _met(coordinator, number, count):
 
 
 @contextmanager
-def _ending(message):
+def _ending(message: str) -> Iterator[None]:
     """Whoever is inside for too long is ended, with the message: JAX would end it as well, with a page of addresses."""
 
-    def end():
+    def end() -> None:
         print(f"{message} Is each of them started, with this address?", file=sys.stderr, flush=True)
         os._exit(2)
 
@@ -182,7 +188,7 @@ def anyone_says(flag: bool) -> bool:
 
 
 @contextmanager
-def alone():
+def alone() -> Iterator[None]:
     """Inside, models are of this process alone again: for tests, which need no sharing out."""
     before = keras.distribution.distribution()
     if before:

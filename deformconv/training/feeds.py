@@ -1,14 +1,18 @@
 """What a training step is fed: which images, and how they are warped; from the device's memory or from elsewhere."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from deformconv.training import devices
 from deformconv.training.scaling import warp
+from deformconv.types import Images, Interpolation, Tensor
 
 
-def shuffled(n, length, rng) -> np.ndarray:
+def shuffled(n: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """`length` indices below `n`: whole random permutations, one after another, the last one cut."""
     passes = -(-length // n)
     return np.concatenate([rng.permutation(n) for _ in range(passes)])[:length].astype("int32")
@@ -27,7 +31,15 @@ class Feed:
         interpolation: of the warp.
     """
 
-    def __init__(self, model, images, labels, resident=True, matrices=False, interpolation="bilinear"):
+    def __init__(
+        self,
+        model: keras.Model,
+        images: Images,
+        labels: ArrayLike,
+        resident: bool = True,
+        matrices: bool = False,
+        interpolation: Interpolation = "bilinear",
+    ):
         self.images, self.labels, self.resident = images, np.asarray(labels), resident
         if resident:
             inputs = {"images": keras.Input((), dtype="int32", name="images")}
@@ -37,19 +49,26 @@ class Feed:
             inputs["matrix"] = keras.Input((2, 3), dtype="float32", name="matrix")
         self.model = keras.Model(inputs, model(_Fed(images if resident else None, interpolation)(inputs)))
 
-    def batches(self, index, matrices, size, weights=None):
+    def batches(
+        self,
+        index: np.ndarray,
+        matrices: np.ndarray | None,
+        size: int,
+        weights: np.ndarray | None = None,
+    ) -> dict[str, Any]:
         """What `self.model.fit` and `evaluate` take as data, in order, in batches of `size`; of each, what is this
         process's to give.
         """
         number, processes = devices.this_process()
         if processes > 1:
 
-            def share(values):
+            def share(values: np.ndarray) -> np.ndarray:
                 return values.reshape(-1, processes, size // processes, *values.shape[1:])[:, number].reshape(
                     -1, *values.shape[1:]
                 )
 
-            index, matrices, weights = (None if v is None else share(v) for v in (index, matrices, weights))
+            index = share(index)
+            matrices, weights = (None if v is None else share(v) for v in (matrices, weights))
             size //= processes
         more = {} if matrices is None else {"matrix": matrices}
         if not self.resident:
@@ -61,7 +80,7 @@ class Feed:
 class _Fed(keras.layers.Layer):
     """The images of a batch as the classifier takes them: picked, in [0, 1], warped."""
 
-    def __init__(self, images, interpolation):
+    def __init__(self, images: Images | None, interpolation: Interpolation):
         super().__init__(dtype="float32", autocast=False)
         self.interpolation, self.images = interpolation, None
         if images is not None:
@@ -71,7 +90,7 @@ class _Fed(keras.layers.Layer):
             )
             self.images.assign(images)
 
-    def call(self, inputs):
+    def call(self, inputs: dict[str, Tensor]) -> Tensor:
         images = inputs["images"]
         if self.images is not None:
             images = ops.take(self.images, images, axis=0)
@@ -81,15 +100,23 @@ class _Fed(keras.layers.Layer):
 
 
 class _Stream(keras.utils.PyDataset):
-    def __init__(self, images, labels, index, more, size, weights):
+    def __init__(
+        self,
+        images: Images,
+        labels: np.ndarray,
+        index: np.ndarray,
+        more: dict[str, np.ndarray],
+        size: int,
+        weights: np.ndarray | None,
+    ):
         super().__init__(workers=1, max_queue_size=4)
         self.images, self.labels, self.index, self.more, self.size = images, labels, index, more, size
         self.weights = weights
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-len(self.index) // self.size)
 
-    def __getitem__(self, number):
+    def __getitem__(self, number: int) -> tuple:
         part = slice(number * self.size, (number + 1) * self.size)
         index = self.index[part]
         inputs = {

@@ -3,13 +3,16 @@
 import os
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+
+from deformconv.types import StrPath
 
 # What zipfile and NumPy raise on damaged bytes, depending on where the damage is.
 UNREADABLE = (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def write_atomically(path, content: bytes, before=lambda: None) -> None:
+def write_atomically(path: StrPath, content: bytes, before: Callable[[], object] = lambda: None) -> None:
     """Writes a file whole or not at all: beside its place, onto the disk, then, after `before`, into its place."""
     path = Path(path)
     part = path.with_name(f"{path.name}.part")

@@ -8,7 +8,7 @@ from keras import layers
 from deformconv.layers import ConvOffset2D, DeformableConv2D
 
 
-def transplant(source, target) -> keras.Model:
+def transplant(source: keras.Model, target: keras.Model) -> keras.Model:
     """Copies every weight of `source` to the weight of the same path in `target`, which may have more. Returns it.
 
     Raises:
@@ -28,7 +28,7 @@ def transplant(source, target) -> keras.Model:
     return target
 
 
-def train_only_offsets(model) -> keras.Model:
+def train_only_offsets(model: keras.Model) -> keras.Model:
     """Freezes everything but the offset convolutions, BatchNorm's parameters and statistics included. Returns it."""
     for layer in model.layers:
         layer.trainable = isinstance(layer, ConvOffset2D)
@@ -37,13 +37,13 @@ def train_only_offsets(model) -> keras.Model:
     return model
 
 
-def train_only_batchnorm(model) -> keras.Model:
+def train_only_batchnorm(model: keras.Model) -> keras.Model:
     """The control: BatchNorm trains, parameters and statistics; everything else is frozen. Returns it."""
     for layer in model.layers:
         layer.trainable = isinstance(layer, layers.BatchNormalization)
     return model
 
 
-def count_trained(model) -> int:
+def count_trained(model: keras.Model) -> int:
     """How many numbers the optimizer changes (BatchNorm's statistics, which it does not, are not among them)."""
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -1,9 +1,11 @@
 """Whether a training is still of this world: finite numbers, and offsets that stay on the picture."""
 
+import keras
 import numpy as np
 from keras import ops
 
 from deformconv import diagnostics
+from deformconv.types import Tensor
 
 ADVICE = (
     "Try a lower `learning_rate` with some `warmup`, `clip_norm=1`, or, for offsets alone, the layer's "
@@ -15,7 +17,7 @@ class Diverged(ValueError):
     """A training whose numbers are lost; the last checkpoint is from before."""
 
 
-def check(model, images, step, loss) -> dict[str, float]:
+def check(model: keras.Model, images: Tensor, step: int, loss: float) -> dict[str, float]:
     """The mean length of each deformable layer's offsets on these images, in pixels of its input.
 
     Raises:

@@ -1,9 +1,12 @@
 """A folder with a sub-folder of pictures for each class, read picture by picture when they are asked for."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from deformconv.types import StrPath
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 GREY, COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -35,7 +38,7 @@ class ImageFolder:
 
     dtype = np.dtype("uint8")
 
-    def __init__(self, folder, size=None, grey=None):
+    def __init__(self, folder: StrPath, size: tuple[int, int] | None = None, grey: bool | None = None):
         self.folder = Path(folder)
         self.classes, self.paths, self.labels = self._find()
         sizes, modes = zip(*map(self._header, self.paths), strict=True)
@@ -51,13 +54,13 @@ class ImageFolder:
         self.grey = all(mode in GREY for mode in modes) if grey is None else grey
         self.shape = (len(self.paths), *size, 1 if self.grey else 3)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, numbers):
+    def __getitem__(self, numbers: Any) -> np.ndarray:
         return np.stack([self._read(self.paths[number]) for number in np.arange(len(self))[numbers]])
 
-    def _find(self):
+    def _find(self) -> tuple[list[str], list[Path], np.ndarray]:
         if not self.folder.is_dir():
             raise ValueError(f"A folder of pictures must be there; received {str(self.folder)!r}, which is not.")
         inside = [path for path in sorted(self.folder.iterdir()) if not path.name.startswith(".")]
@@ -79,7 +82,7 @@ class ImageFolder:
             labels += [label] * len(own)
         return [path.name for path in folders], paths, np.array(labels, "int32")
 
-    def _header(self, path):
+    def _header(self, path: Path) -> tuple[tuple[int, int], str]:
         """Size and mode of a picture, without reading its pixels."""
         try:
             with Image.open(path) as picture:
@@ -93,7 +96,7 @@ class ImageFolder:
             raise ValueError(f"{path} must have 8 bits a channel; it has Pillow's mode {mode!r}. Save it with 8.")
         return (width, height) if turned else (height, width), mode
 
-    def _read(self, path):
+    def _read(self, path: Path) -> np.ndarray:
         _, height, width, _ = self.shape
         try:
             with Image.open(path) as picture:
@@ -103,5 +106,5 @@ class ImageFolder:
         return np.asarray(ImageOps.pad(upright, (width, height))).reshape(height, width, -1)
 
 
-def _is_picture(path):
+def _is_picture(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")

@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from deformconv.training.files import write_atomically
+from deformconv.types import StrPath
 
 
 class Logs:
@@ -14,7 +16,7 @@ class Logs:
         done: the step that the training goes on from; lines after it are of a training that was cut off, and go.
     """
 
-    def __init__(self, folder, done):
+    def __init__(self, folder: StrPath, done: int):
         from tensorboard.summary import Writer  # TensorFlow comes with it, but it takes seconds
 
         self.path = Path(folder) / "log.jsonl"
@@ -24,7 +26,7 @@ class Logs:
         write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
         self.events = Writer(str(folder))
 
-    def write(self, record):
+    def write(self, record: dict[str, Any]) -> None:
         """Adds a line, `step` and any numbers, or dicts of numbers; at once on the disk."""
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
@@ -35,12 +37,12 @@ class Logs:
                     self.events.add_scalar(tag, number, record["step"])
         self.events.flush()
 
-    def close(self):
+    def close(self) -> None:
         """Ends the event file."""
         self.events.close()
 
 
-def _step(line):
+def _step(line: str) -> float:
     try:
         return json.loads(line)["step"]
     except (ValueError, LookupError, TypeError):  # a line that was cut off

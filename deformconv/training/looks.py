@@ -1,15 +1,19 @@
 """What a training does where it looks: tests the network, checks its numbers, logs them, keeps its state."""
 
 import time
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from deformconv.training import devices, health
 from deformconv.training.checkpoint import Checkpoint
 from deformconv.training.feeds import Feed
 from deformconv.training.logs import Logs
+from deformconv.training.scaling import Scaling
+from deformconv.types import Images, Interpolation, Seed, StrPath
 
 PROBED = 32  # images whose offsets are looked at
 
@@ -17,13 +21,24 @@ PROBED = 32  # images whose offsets are looked at
 class Validation:
     """The loss and accuracy on images that are not trained on, scaled like those that are, the same way each time."""
 
-    def __init__(self, model, images, labels, resident, scaling, interpolation, seed, size):
+    def __init__(
+        self,
+        model: keras.Model,
+        images: Images,
+        labels: ArrayLike,
+        resident: bool,
+        scaling: Scaling | None,
+        interpolation: Interpolation,
+        seed: Seed,
+        size: int,
+    ):
         self.size = size
         self.index = np.arange(-(-len(images) // size) * size, dtype="int32")
         # The last batch is filled up with images that do not count.
         self.weights = (self.index < len(images)).astype("float32")
         self.index %= len(images)
-        self.matrices = scaling and scaling.draw(len(self.index), images.shape[1], np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        self.matrices = scaling.draw(len(self.index), images.shape[1], rng) if scaling else None
         self.feed = Feed(model, images, labels, resident, scaling is not None, interpolation)
         loss = keras.metrics.SparseCategoricalCrossentropy(name="validation_loss")
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="validation_accuracy")
@@ -45,7 +60,17 @@ class Looks:
         any: whether anything asks for a look on the way.
     """
 
-    def __init__(self, model, optimizer, images, validation, patience, checkpoint, about, logs):
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        images: Images,
+        validation: Validation | None,
+        patience: int | None,
+        checkpoint: StrPath | None,
+        about: dict[str, Any],
+        logs: StrPath | None,
+    ):
         self.model, self.optimizer, self.validation, self.patience = model, optimizer, validation, patience
         self.probed = np.asarray(images[:PROBED])
         if self.probed.dtype == np.uint8:
@@ -53,34 +78,35 @@ class Looks:
         self.checkpoint = (
             Checkpoint(checkpoint, [*model.variables, *optimizer.variables], about) if checkpoint else None
         )
-        self.logs, self.log = logs, None
+        self.logs = logs
+        self.log: Logs | None = None
         self.any = bool(checkpoint or logs or validation)
         self.first = devices.is_first()
-        self.state, self.best = {"done": 0, "looks": 0, "seconds": 0.0, "told": {}, "lowest": {}}, []
+        self.state: dict[str, Any] = {"done": 0, "looks": 0, "seconds": 0.0, "told": {}, "lowest": {}}
+        self.best: list[np.ndarray] = []
 
     @property
-    def done(self):
+    def done(self) -> int:
         return self.state["done"]
 
     @property
-    def enough(self):
+    def enough(self) -> bool:
         lowest = self.state["lowest"]
         return bool(lowest) and self.patience is not None and self.state["looks"] - lowest["look"] >= self.patience
 
-    def resume(self):
+    def resume(self) -> None:
         """Sets the variables to those of the last checkpoint, if there is one."""
         found = self.checkpoint and self.checkpoint.read()
         if found:
             self.state, self.best = found
         if devices.first_says(self.done) != self.done:
-            raise ValueError(
-                f"The processes see different files at {self.checkpoint.path}; they must share the folder."
-            )
+            where = self.checkpoint and self.checkpoint.path
+            raise ValueError(f"The processes see different files at {where}; they must share the folder.")
         if self.logs and self.first:
             self.log = Logs(self.logs, self.done)
         self.started = time.perf_counter() - self.state["seconds"]
 
-    def take(self, done, told, images_per_second):
+    def take(self, done: int, told: dict[str, float], images_per_second: float) -> None:
         """A look after `done` steps."""
         lengths = health.check(self.model, self.probed, done, told["loss"])
         validated = self.validation() if self.validation else {}

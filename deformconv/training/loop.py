@@ -6,9 +6,12 @@ from one look to the next: at a look the network is tested, the numbers are chec
 """
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deformconv.training import devices
 from deformconv.training.feeds import Feed, shuffled
@@ -16,35 +19,36 @@ from deformconv.training.looks import Looks, Validation
 from deformconv.training.progress import Progress, Terminated
 from deformconv.training.scaling import Scaling
 from deformconv.training.schedule import EachBatch, schedule
+from deformconv.types import Images, Interpolation, Seed, StrPath
 
 LOSS = "sparse_categorical_crossentropy"
 VALIDATION_SEED = 2018
 
 
 def fit(
-    model,
-    images,
-    labels,
+    model: keras.Model,
+    images: Images,
+    labels: ArrayLike,
     *,
-    steps,
-    batch_size=128,
-    learning_rate=2e-3,
-    warmup=0,
-    clip_norm=None,
-    accumulate=1,
-    seed=0,
+    steps: int,
+    batch_size: int = 128,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 2e-3,
+    warmup: int = 0,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    seed: Seed = 0,
     scaling: Scaling | None = None,
-    interpolation="bilinear",
-    resident=True,
-    steps_per_call=1,
-    validation=None,
-    patience=None,
-    checkpoint=None,
-    logs=None,
-    every=100,
-    description=None,
-    callbacks=(),
-) -> dict:
+    interpolation: Interpolation = "bilinear",
+    resident: bool = True,
+    steps_per_call: int = 1,
+    validation: tuple[Images, ArrayLike] | None = None,
+    patience: int | None = None,
+    checkpoint: StrPath | None = None,
+    logs: StrPath | None = None,
+    every: int = 100,
+    description: str | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> dict[str, float]:
     """Trains a classifier in place: Adam, its learning rate falling to zero along a cosine.
 
     Inside `devices.spread` it shares each batch among several devices. Where it looks, every so many steps, it stops
@@ -95,8 +99,9 @@ def fit(
     feed.model.compile(optimizer, LOSS, metrics=["accuracy"], steps_per_execution=steps_per_call)
     optimizer.build(feed.model.trainable_variables)
     _synchronize_batchnorm(model)
+    validating = None
     if validation:
-        validation = Validation(
+        validating = Validation(
             model, *validation, resident, scaling, interpolation, [*np.atleast_1d(seed), VALIDATION_SEED], size
         )
     about = {
@@ -112,7 +117,7 @@ def fit(
         "patience": patience,
         "images": len(images),
     }
-    looks = Looks(model, optimizer, images, validation, patience, checkpoint, about, logs)
+    looks = Looks(model, optimizer, images, validating, patience, checkpoint, about, logs)
     looks.resume()
     progress = Progress(steps, looks.done, description, accumulate)
     watching = [*callbacks, *([progress] if checkpoint or description else [])]
@@ -138,7 +143,7 @@ def fit(
     return looks.end()
 
 
-def accuracy(model, images, labels, batch_size=500) -> float:
+def accuracy(model: keras.Model, images: Images, labels: ArrayLike, batch_size: int = 500) -> float:
     """The share of images whose most probable class is their label."""
     # Whole batches only, filled up from the front: an odd last one would have the network traced anew.
     filled = np.arange(-(-len(images) // batch_size) * batch_size) % len(images)
@@ -146,7 +151,17 @@ def accuracy(model, images, labels, batch_size=500) -> float:
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
 
-def _check(images, labels, steps, batch_size, accumulate, steps_per_call, every, validation, patience):
+def _check(
+    images: Images,
+    labels: Any,
+    steps: int,
+    batch_size: int,
+    accumulate: int,
+    steps_per_call: int,
+    every: int,
+    validation: tuple | None,
+    patience: int | None,
+) -> None:
     if steps < 1 or batch_size < 1 or every < 1:
         raise ValueError(
             f"`steps`, `batch_size` and `every` must be positive; received {steps}, {batch_size} and {every}."
@@ -177,7 +192,9 @@ def _check(images, labels, steps, batch_size, accumulate, steps_per_call, every,
             )
 
 
-def _optimizer(model, learning_rate, steps, warmup, clip_norm, accumulate):
+def _optimizer(
+    model: keras.Model, learning_rate: Any, steps: int, warmup: int, clip_norm: float | None, accumulate: int
+) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.Adam(
         EachBatch(schedule(learning_rate, steps, warmup), accumulate),
         global_clipnorm=clip_norm,
@@ -188,7 +205,7 @@ def _optimizer(model, learning_rate, steps, warmup, clip_norm, accumulate):
     return optimizer
 
 
-def _synchronize_batchnorm(model):
+def _synchronize_batchnorm(model: keras.Model) -> None:
     """On TensorFlow each device would take statistics of its own share; on JAX a batch is one array, whoever has it."""
     if devices.count() > 1 and keras.backend.backend() == "tensorflow":
         for layer in model.layers:

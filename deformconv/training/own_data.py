@@ -5,11 +5,13 @@ import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deformconv.training.files import UNREADABLE
 from deformconv.training.image_folder import ImageFolder
+from deformconv.types import Images, StrPath
 
 NAMES = (("x", "y"), ("x_train", "y_train"), ("images", "labels"))
 LARGE = 2 << 30  # bytes of images that are not copied to the device whole
@@ -27,7 +29,7 @@ class OwnData:
         classes: their names.
     """
 
-    images: object
+    images: Images
     labels: np.ndarray
     classes: list[str]
 
@@ -36,7 +38,7 @@ class OwnData:
         """Whether a device might not hold the images."""
         return math.prod(self.images.shape) * self.images.dtype.itemsize > LARGE
 
-    def split(self, share):
+    def split(self, share: float) -> tuple[tuple["Chosen", np.ndarray], tuple["Chosen", np.ndarray]]:
         """`(images, labels), (images, labels)`: the same share of each class is in the second, for choosing by.
 
         Which ones these are depends on the labels alone; a class of two images or more has at least one in either.
@@ -47,25 +49,30 @@ class OwnData:
             kept.append(own[: min(max(round(share * len(own)), share > 0), max(len(own) - 1, 0))])
         second = np.sort(np.concatenate(kept)).astype(int)
         first = np.setdiff1d(np.arange(len(self.labels)), second)
-        return tuple((Chosen(self.images, numbers), self.labels[numbers]) for numbers in (first, second))
+        return (Chosen(self.images, first), self.labels[first]), (Chosen(self.images, second), self.labels[second])
 
 
 class Chosen:
     """Some of many images: `chosen[i]` is `images[numbers[i]]`. Bytes stay bytes, numbers become float32."""
 
-    def __init__(self, images, numbers):
+    def __init__(self, images: Images, numbers: np.ndarray):
         self.images, self.numbers = images, numbers
         self.shape = (len(numbers), *images.shape[1:])
         self.dtype = np.dtype("uint8" if images.dtype == "uint8" else "float32")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, which):
+    def __getitem__(self, which: Any) -> np.ndarray:
         return np.asarray(self.images[self.numbers[which]], self.dtype)
 
 
-def load_images(path, size=None, grey=None, stream=False) -> OwnData:
+def load_images(
+    path: StrPath,
+    size: tuple[int, int] | None = None,
+    grey: bool | None = None,
+    stream: bool = False,
+) -> OwnData:
     """Reads an .npz file or a folder of pictures.
 
     Args:
@@ -80,6 +87,7 @@ def load_images(path, size=None, grey=None, stream=False) -> OwnData:
         ValueError: if there is no such file, or what is in it cannot be trained on; it says what and why.
     """
     path = Path(path)
+    images: Images
     if path.suffix == ".npz":
         if size is not None or grey is not None:
             raise ValueError(f"Size and colours can be chosen for pictures in a folder; {path} has what it has.")
@@ -88,14 +96,14 @@ def load_images(path, size=None, grey=None, stream=False) -> OwnData:
     else:
         if path.is_file():
             raise ValueError(f"Images must lie in an .npz file or in a folder; received the file {str(path)!r}.")
-        images = ImageFolder(path, size, grey)
-        labels, classes = images.labels, images.classes
+        images = folder = ImageFolder(path, size, grey)
+        labels, classes = folder.labels, folder.classes
     if len(classes) < 2:
         raise ValueError(f"{path} must have two classes or more; it has one, {classes[0]!r}: nothing to tell apart.")
     return OwnData(images, labels, classes)
 
 
-def _npz(path, stream):
+def _npz(path: Path, stream: bool) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise ValueError(f"An .npz file must be there; received {str(path)!r}, which is not.")
     try:
@@ -121,7 +129,7 @@ class _Refused(ValueError):
     """What is said already."""
 
 
-def _mapped(path, name, stream):
+def _mapped(path: Path, name: str, stream: bool) -> np.ndarray | None:
     """The array where it lies in the file; None if it is to be read, or is compressed."""
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(name)
@@ -142,7 +150,7 @@ def _mapped(path, name, stream):
     return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
 
 
-def _images(path, name, images):
+def _images(path: Path, name: str, images: np.ndarray) -> np.ndarray:
     what = f"`{name}` of {path}"
     if images.ndim == 3:
         images = images[..., None]
@@ -169,7 +177,7 @@ def _images(path, name, images):
     return images
 
 
-def _labels(path, name, labels, count):
+def _labels(path: Path, name: str, labels: np.ndarray, count: int) -> np.ndarray:
     what = f"`{name}` of {path}"
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

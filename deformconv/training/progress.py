@@ -2,7 +2,9 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 from tqdm.auto import tqdm
@@ -13,7 +15,7 @@ from deformconv.training import devices
 class Terminated(SystemExit):
     """SIGTERM came; the training's state is kept, and the same call goes on from it."""
 
-    def __init__(self, message):
+    def __init__(self, message: str):
         super().__init__(128 + signal.SIGTERM)
         self.message = message
 
@@ -31,7 +33,7 @@ class Progress(keras.callbacks.Callback):
         terminated: whether SIGTERM has come while `listening`; the step is ended then, and the part with it.
     """
 
-    def __init__(self, steps, done, description, accumulate=1):
+    def __init__(self, steps: int, done: int, description: str | None, accumulate: int = 1):
         super().__init__()
         self.done, self.before, self.accumulate = done, done, accumulate
         self.terminated = False
@@ -40,7 +42,7 @@ class Progress(keras.callbacks.Callback):
             self.bar = tqdm(total=steps, initial=done, desc=description, unit="step", mininterval=1)
 
     @contextmanager
-    def listening(self, active):
+    def listening(self, active: object) -> Iterator[None]:
         """Inside, SIGTERM is heeded at the end of a step, if `active` (and in the main thread, which alone can)."""
         if not active or threading.current_thread() is not threading.main_thread():
             yield
@@ -51,13 +53,13 @@ class Progress(keras.callbacks.Callback):
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def _on_signal(self, *_):
+    def _on_signal(self, *_: object) -> None:
         self.terminated = True
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.before = self.done
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # Keras counts whole calls: with several steps a call, the last may seem to pass the end.
         whole, rest = divmod(min(batch + 1, self.params["steps"]), self.accumulate)
         done, self.done = self.done, self.before + whole
@@ -68,6 +70,6 @@ class Progress(keras.callbacks.Callback):
             self.bar.update(self.done - done)
             self.bar.set_postfix({name: f"{float(value):.3f}" for name, value in (logs or {}).items()}, refresh=False)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self.bar is not None and self.done == self.bar.total:
             self.bar.close()

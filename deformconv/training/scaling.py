@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from deformconv.sampling import affine_grid, bilinear_sample
+from deformconv.types import Images, Interpolation, Seed, Tensor
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Scaling:
     shift: float = 0.2
     unscaled: float = 0.0
 
-    def draw(self, n, size, rng) -> np.ndarray:
+    def draw(self, n: int, size: int, rng: np.random.Generator) -> np.ndarray:
         """Random warps for `n` images of `size` pixels: `(n, 2, 3)` matrices for `warp`."""
         zoom = rng.uniform(*self.zoom, size=(n, 2))
         shift = rng.uniform(-self.shift, self.shift, size=(n, 2)) * size
@@ -29,7 +31,7 @@ class Scaling:
         return zoom_matrices(zoom, shift)
 
 
-def zoom_matrices(zoom, shift=0.0) -> np.ndarray:
+def zoom_matrices(zoom: ArrayLike, shift: ArrayLike = 0.0) -> np.ndarray:
     """Warps `(n, 2, 3)` that multiply coordinates by `zoom` `(n, 2)` and add `shift` `(n, 2)` pixels, `(y, x)`."""
     zoom = np.asarray(zoom, "float32")
     matrices = np.zeros((len(zoom), 2, 3), "float32")
@@ -38,7 +40,7 @@ def zoom_matrices(zoom, shift=0.0) -> np.ndarray:
     return matrices
 
 
-def rotation_matrices(degrees) -> np.ndarray:
+def rotation_matrices(degrees: ArrayLike) -> np.ndarray:
     """Warps `(n, 2, 3)` that turn images about their middle, each by its own angle."""
     angle = np.deg2rad(np.asarray(degrees, "float32"))
     matrices = np.zeros((len(angle), 2, 3), "float32")
@@ -47,7 +49,7 @@ def rotation_matrices(degrees) -> np.ndarray:
     return matrices
 
 
-def warp(images, matrices, interpolation="bilinear"):
+def warp(images: Tensor, matrices: Tensor, interpolation: Interpolation = "bilinear") -> Tensor:
     """Warps a batch of images on the device: each output pixel looks where its matrix sends it, zero outside.
 
     `interpolation="nearest"` takes the nearest pixel instead of a weighted mean, as 2017 did.
@@ -61,7 +63,12 @@ def warp(images, matrices, interpolation="bilinear"):
     return bilinear_sample(images, coords)
 
 
-def warp_all(images, matrices, interpolation="bilinear", batch_size=1000) -> np.ndarray:
+def warp_all(
+    images: Images,
+    matrices: np.ndarray,
+    interpolation: Interpolation = "bilinear",
+    batch_size: int = 1000,
+) -> np.ndarray:
     """`warp` for a whole set, batch by batch: NumPy in, NumPy out."""
     parts = [
         ops.convert_to_numpy(warp(images[at : at + batch_size], matrices[at : at + batch_size], interpolation))
@@ -70,12 +77,17 @@ def warp_all(images, matrices, interpolation="bilinear", batch_size=1000) -> np.
     return np.concatenate(parts)
 
 
-def scaled_copy(images, seed, scaling=None, interpolation="bilinear") -> np.ndarray:
+def scaled_copy(
+    images: Images,
+    seed: Seed,
+    scaling: Scaling | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
     """One fixed, seeded scaled version of a set of images: the scaled test set, when the images are the test's."""
     matrices = (scaling or Scaling()).draw(len(images), images.shape[1], np.random.default_rng(seed))
     return warp_all(images, matrices, interpolation)
 
 
-def zoomed_copy(images, zoom) -> np.ndarray:
+def zoomed_copy(images: Images, zoom: float) -> np.ndarray:
     """The images at one fixed zoom on both axes, in the middle: each digit 1 / zoom of its size."""
     return warp_all(images, zoom_matrices(np.full((len(images), 2), zoom)))

@@ -1,4 +1,4 @@
-"""The benchmark: every contender that is installed here runs and agrees; what is told of those that do not."""
+"""The bench on the CPU: every contender that is installed here runs and agrees; its files, tables and other kinds."""
 
 import importlib.util
 import json
@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from deformconv import cli
-from deformconv.bench import cases, contenders, growth, race, report
-
-TINY = cases.SMOKE[1]
+from deformconv.bench import cases, contenders, files, growth, projection, report
 
 
 def test_every_installed_contender_runs_and_agrees(tmp_path, capsys):
@@ -18,7 +16,7 @@ def test_every_installed_contender_runs_and_agrees(tmp_path, capsys):
     assert cli.main(["bench", "--cases", "smoke", "--rounds", "1", "--threads", "1", "--out", str(path)]) == 0
     written = json.loads(path.read_text())
     assert not [result for result in written["results"] if "failed" in result]
-    installed = set(race.installed())
+    installed = set(contenders.installed())
     assert {"conv2d", "tensorflow", "tensorflow, stock", "tensorflow, XLA", "onnxruntime"} <= installed
     for case in cases.SMOKE:
         own = [result for result in written["results"] if result["case"] == case.name]
@@ -28,29 +26,16 @@ def test_every_installed_contender_runs_and_agrees(tmp_path, capsys):
         assert all(0 < result["low"] <= result["median"] <= result["high"] for result in own)
     assert written["threads"] == 1 and written["command"].startswith("deformconv bench")
     assert {"tensorflow", "onnxruntime", "python"} <= written["versions"].keys()
+    for own in written["results"]:
+        family = contenders.CONTENDERS[own["contender"]].family
+        assert own["reference"] == {"convolution": "conv2d", "deformable": "tensorflow"}.get(family, own["reference"])
+        assert own["relative_error"] < 1e-5
     assert "| tensorflow |" in capsys.readouterr().out
 
 
-def test_a_contender_that_computes_something_else_is_not_timed():
-    made = {"tensorflow": np.zeros((1, 2)), "openvino": np.full((1, 2), 0.01), "ncnn": np.zeros((2, 1))}
-    made |= {"conv2d": np.ones((1, 2)), "jax": np.full((1, 2), np.nan)}
-    wrong = race._disagreeing(made)
-    assert wrong.keys() == {"openvino", "ncnn", "jax"}
-    assert "differ from those of 'tensorflow' by 0.01" in wrong["openvino"]
-    assert "shape (2, 1), not (1, 2)" in wrong["ncnn"]
-
-
-def test_a_contender_that_fails_is_named_with_its_reason(monkeypatch):
-    monkeypatch.setitem(contenders.CONTENDERS, "nobody", (None, "json", {}))  # unknown in the worker's process
-    results = race.run(TINY, ["onnxruntime", "nobody"], threads=1, rounds=1)
-    (failed,) = (result for result in results if "failed" in result)
-    assert failed["contender"] == "nobody" and "KeyError" in failed["failed"]
-    assert any(result["contender"] == "onnxruntime" for result in results if "median" in result)
-
-
 @pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs PyTorch")
-def test_the_other_engines_are_contenders_too():
-    assert {"jax", "torch"} <= set(race.installed())
+def test_the_other_engines_and_their_convolutions_are_contenders_too():
+    assert {"jax", "torch", "conv2d, jax", "conv2d, torch"} <= set(contenders.installed())
 
 
 def test_the_table_gives_times_and_ratios_and_names_what_was_not_timed():
@@ -64,12 +49,70 @@ def test_the_table_gives_times_and_ratios_and_names_what_was_not_timed():
     assert "- ncnn, a: it died" in text and "backward" not in text
 
 
+def test_the_tables_yardstick_is_the_engines_own_convolution_where_it_was_measured():
+    medians = {"conv2d": 2.0, "conv2d, torch": 4.0, "torch": 6.0, "torchvision": 8.0, "jax": 0.01234, "openvino": 3.0}
+    common = {"case": "a", "direction": "forward", "precision": "float32"}
+    rows = [{**common, "contender": name, "median": median} for name, median in medians.items()]
+    rows[-1]["dispatch"] = 2.9
+    text = report.table(rows)
+    for line in ("| torch | 6.0 (1.50) |", "| torchvision | 8.0 (2.00) |", "| jax | 0.0123 (0.01) |"):
+        assert line in text
+    assert "| openvino | 3.0* (1.50) |" in text and "* the host takes as long" in text
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "bench.json"
-    report.write(path, {"a": 1})
+    files.write(path, {"a": 1})
     with pytest.raises(TypeError):
-        report.write(path, {"a": {1, 2}})
+        files.write(path, {"a": {1, 2}})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_a_second_command_adds_its_rows_if_it_measures_the_same(tmp_path, capsys):
+    path = tmp_path / "bench.json"
+    about = {"command": "a", "device": "cpu", "hardware": "h", "threads": 1, "seed": 0, "tolerances": {}}
+    about |= {"versions": {"python": "3", "jax": "1"}, "source": {"sha256": "s"}}
+    row = {"case": "c", "contender": "jax", "precision": "float32", "direction": "forward", "median": 1}
+    files.Results(path, about).add([row, {**row, "case": "d"}])
+    second = {**about, "command": "b", "versions": {"python": "3", "torch": "2"}}
+    files.Results(path, second).add([{**row, "median": 2}])
+    files.Results(path, second).add([])
+    held = json.loads(path.read_text())
+    assert {(one["case"], one["median"]) for one in held["results"]} == {("c", 2), ("d", 1)}
+    assert held["command"] == "a; b" and held["versions"].keys() == {"python", "jax", "torch"}
+    assert "rows are added" in capsys.readouterr().out
+    changes = {"threads": 2}, {"source": {"sha256": "t"}}, {"versions": {"python": "4"}}
+    for change in changes:
+        assert files.Results(path, {**about, **change}).content["results"] == []
+        assert "it will be replaced" in capsys.readouterr().out
+    committed = projection.FOLDER / "results" / "cpu-2-cores.json"
+    assert files.Results(committed, about).content["results"] == []
+    path.write_text("{")
+    with pytest.raises(ValueError, match="not a results file"):
+        files.Results(path, about)
+
+
+def test_the_committed_results_can_still_be_told():
+    for name in ("cpu-2-cores", "cpu-2-cores-sizes"):
+        held = json.loads((projection.FOLDER / "results" / f"{name}.json").read_text())
+        text = report.tables(held)
+        assert "| tensorflow |" in text and "forward and backward, ms" in text
+
+
+def test_each_case_has_its_own_name():
+    names = [case.name for each in cases.SETS.values() for case in each]
+    assert len(set(names)) == len(names)
+
+
+def test_a_gather_reads_the_four_corners_of_each_point_within_its_image():
+    case = cases.Case("one", 2, 3, 2, 1, 1, kernel=1)
+    offsets = np.zeros((2, 3, 2, 2), "float32")
+    offsets[1, 0, 1] = (0.5, -0.5)  # between rows 0 and 1, columns 0 and 1 of the second image
+    offsets[1, 2, 1] = (9, 9)
+    rows = cases.corner_rows(case, offsets).reshape(2, 2, 2, 3, 2)
+    assert rows[:, :, 1, 0, 1].tolist() == [[6, 7], [8, 9]]
+    assert rows[:, :, 1, 2, 1].tolist() == [[11, 11], [11, 11]]
+    assert rows[0, 0, 0].tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
 @pytest.mark.parametrize(
@@ -77,12 +120,17 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     [
         (
             ["--cases", "huge"],
-            "--cases must be one of main, digits, large, growth, smoke, all; received 'huge'",
+            "--cases must be one of main, digits, large, batches, growth, smoke, all; received 'huge'",
         ),
         (["--contenders", "mxnet"], "--contenders must be one of conv2d, tensorflow,"),
         (["--threads", "0"], "--threads must be between 1 and"),
         (["--rounds", "0"], "--rounds must be at least 1; received 0"),
-        (["--memory", "0"], "--seconds and --memory must be > 0; received 20 and 0.0"),
+        (["--memory", "0"], "--memory must be > 0; received 0.0"),
+        (["--seconds", "0"], "--seconds must be > 0; received 0.0"),
+        (["--round-seconds", "-1"], "--round-seconds must be > 0; received -1.0"),
+        (["--device", "tpu"], "--device must be one of cpu, gpu; received 'tpu'"),
+        (["--precision", "bfloat16"], "--precision must be one of float32; received 'bfloat16'"),
+        (["--contenders", "torch, compiled"], "--contenders must be one of conv2d, tensorflow,"),
         (["--growth", "--training"], "--training, --variants and --growth are one each; received training and growth"),
     ],
 )

@@ -1,21 +1,14 @@
 """The projection: its network is what it says, its arithmetic that of a ring, its section the committed one."""
 
-import importlib
 import json
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+from deformconv.bench import projection
+from deformconv.bench.projection import FOLDER
 
 
-@pytest.fixture
-def projection(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("projection")
-
-
-def test_the_network_has_the_known_weights_and_multiply_adds(projection):
+def test_the_network_has_the_known_weights_and_multiply_adds():
     """25,557,032 weights and 4.09 G multiply-adds are ResNet-50's, as everyone counts them."""
     layers = projection.resnet50()
     assert projection.parameters(layers) == 25_557_032
@@ -29,20 +22,21 @@ def test_the_network_has_the_known_weights_and_multiply_adds(projection):
     )
 
 
-def test_a_ring_sends_the_gradients_almost_twice(projection):
+def test_a_ring_sends_the_gradients_almost_twice():
     assert projection.all_reduce_seconds(1000, 1) == 0
     assert projection.all_reduce_seconds(1000, 2, link=4000, latency=0) == 1
     assert projection.all_reduce_seconds(1000, 8, link=4000, latency=0.5) == 1.75 + 7
 
 
-def test_with_a_measured_gpu_nothing_is_assumed_of_its_layers(projection, tmp_path):
-    (tmp_path / "cpu-2-cores.json").write_bytes((BENCHMARKS / "results" / "cpu-2-cores.json").read_bytes())
+def test_with_a_measured_gpu_nothing_is_assumed_of_its_layers(tmp_path):
+    (tmp_path / "cpu-2-cores.json").write_bytes((FOLDER / "results" / "cpu-2-cores.json").read_bytes())
     (cpu, *_), (assumed, *costs, is_assumed) = projection.measured(tmp_path)
     assert "cores" in cpu and "assumed" in assumed and is_assumed and costs[1] > costs[0]
     assert "No GPU was measured" in projection.section(projection.measured(tmp_path))
-    common = {"case": "8x56x56x64-64", "precision": "float32", "direction": "forward+backward"}
-    rows = [{**common, "contender": name, "median": time} for name, time in (("conv-jax", 1), ("deformconv-jax", 3))]
-    rows.append({**common, "contender": "conv-torch", "error": "none"})
+    common = {"case": "reference", "precision": "float32", "direction": "backward"}
+    rows = [{**common, "contender": name, "median": time} for name, time in (("conv2d, jax", 1e3), ("jax", 3e3))]
+    rows.append({**rows[1], "precision": "bfloat16", "median": 1e3})
+    rows.append({**common, "contender": "conv2d, torch", "failed": "none"})
     (tmp_path / "gpu-some.json").write_text(json.dumps({"results": rows}))
     _, (name, plain, bent, is_assumed) = projection.measured(tmp_path)
     assert name == "gpu-some, jax" and not is_assumed
@@ -50,8 +44,8 @@ def test_with_a_measured_gpu_nothing_is_assumed_of_its_layers(projection, tmp_pa
     assert "One GPU was measured, never eight" in projection.section(projection.measured(tmp_path))
 
 
-def test_the_committed_section_is_that_of_the_committed_results(projection):
-    text = (BENCHMARKS / "README.md").read_text()
+def test_the_committed_section_is_that_of_the_committed_results():
+    text = (FOLDER / "README.md").read_text()
     begin, end = projection.MARKS
     written = text[text.index(begin) + len(begin) : text.index(end)].strip()
-    assert written == projection.section(projection.measured()), "run python benchmarks/projection.py"
+    assert written == projection.section(projection.measured()), "run python -m deformconv.bench.projection"

@@ -14,6 +14,9 @@ NAMES = {
     "tensorflow, XLA": "deformconv (XLA)",
     "jax": "deformconv (JAX)",
     "torch": "deformconv (PyTorch)",
+    "torch, compiled": "deformconv (PyTorch, compiled)",
+    "conv2d, jax": "Conv2D (JAX)",
+    "conv2d, torch": "Conv2D (PyTorch)",
     "openvino": "OpenVINO",
     "paddlepaddle": "PaddlePaddle",
 }

@@ -21,7 +21,7 @@ from typing import Any
 FOLDER = Path(__file__).parent
 FLAGS = ["-std=c++17", "-shared", "-fPIC", "-O3", "-fno-math-errno", "-fno-trapping-math", "-w"]
 # Of these the first that the compiler takes: what is right for one processor or compiler is unknown to another.
-FASTER = (
+FASTER: tuple[list[str], ...] = (
     ["-march=native", "-mprefer-vector-width=512", "-fopenmp-simd"],
     ["-march=native", "-fopenmp-simd"],
     ["-mcpu=native", "-fopenmp-simd"],

@@ -7,6 +7,7 @@ import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -35,13 +36,15 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
 
-    def split(self, validation_share=1 / 12):
+    def split(
+        self, validation_share: float = 1 / 12
+    ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """`(x, y), (x_val, y_val)`: the training set without its last part, and that part, for choosing by."""
         cut = len(self.x_train) - round(len(self.x_train) * validation_share)
         return (self.x_train[:cut], self.y_train[:cut]), (self.x_train[cut:], self.y_train[cut:])
 
 
-def load(name="auto") -> Dataset:
+def load(name: Literal["auto", "mnist", "digits"] = "auto") -> Dataset:
     """Loads a data set of 28 x 28 digits.
 
     `"mnist"` looks in the folder `$DEFORMCONV_DATA`, then in Keras's cache, then downloads it there; the arrays are
@@ -80,7 +83,7 @@ def _find_mnist() -> Path:
     return path if path.is_file() else download(MNIST_URL, path, check=_mnist)
 
 
-def _mnist(path) -> Dataset:
+def _mnist(path: Path) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: np.ascontiguousarray(archive[key].astype("uint8")) for key in MNIST_SHA256}
@@ -116,5 +119,5 @@ def _digits() -> Dataset:
     return Dataset("digits", _as_images(images[train], 16), labels[train], _as_images(images[test], 16), labels[test])
 
 
-def _as_images(array, white):
+def _as_images(array: np.ndarray, white: int) -> np.ndarray:
     return (array.astype("float32") / white)[..., None]

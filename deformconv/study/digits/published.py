@@ -23,8 +23,9 @@ def weight_files(download=False) -> dict[str, Path] | None:
     their public repository only if `download` is true.
     """
     folders = [cache_folder() / "deform-conv-2017"]
-    if data_folder() is not None:
-        folders.insert(0, data_folder() / "deform-conv-2017")
+    own = data_folder()
+    if own is not None:
+        folders.insert(0, own / "deform-conv-2017")
     found = {}
     for name, digest in SHA256.items():
         check = _checker(digest)

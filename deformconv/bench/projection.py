@@ -1,6 +1,6 @@
-"""What ImageNet-size training would take on one device and on eight, on paper: a section of README.md.
+"""What ImageNet-size training would take on one device and on eight, on paper: a section of benchmarks/README.md.
 
-    python benchmarks/projection.py
+    python -m deformconv.bench.projection
 
 Computed from the results files: what a layer costs in a training step, and what the gradients of a network weigh. Where
 there is no measurement of a GPU, terms of the GPU are assumptions, and stand as such beside each number.
@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 MARKS = "<!-- projection -->", "<!-- /projection -->"
 
 IMAGES, EPOCHS, BATCH = 1_281_167, 90, 32  # of ImageNet's training set; of the usual schedule; on each device
@@ -71,31 +71,31 @@ def all_reduce_seconds(weights, devices, link=LINK_BYTES, latency=LATENCY):
 def measured(folder=FOLDER / "results"):
     """For each machine `(name, seconds of a multiply-add in a plain layer, in a deformable one, whether assumed)`."""
     cpu = json.loads((folder / "cpu-2-cores.json").read_text())
-    times = {
-        r["contender"]: r["median"] / 1e3
-        for r in cpu["results"]
-        if r.get("case") == "reference" and r.get("direction") == "backward"
-    }
+    times = _times(cpu)
     plain, bent = times["conv2d"], times["tensorflow"]
     machines = [(cpu["hardware"], plain / REFERENCE_WORK, bent / REFERENCE_WORK, False)]
     files = sorted(folder.glob("gpu-*.json"))
     for path in files:
-        found = json.loads(path.read_text())
+        times = _times(json.loads(path.read_text()))
         for engine in ("jax", "torch"):
-            rows = {
-                r["contender"]: r["median"]
-                for r in found["results"]
-                if r["case"] == "8x56x56x64-64"
-                and r["precision"] == "float32"
-                and "median" in r
-                and r["direction"] == "forward+backward"
-            }
-            if {f"conv-{engine}", f"deformconv-{engine}"} <= rows.keys():
-                costs = (rows[f"{kind}-{engine}"] / REFERENCE_WORK for kind in ("conv", "deformconv"))
+            if {f"conv2d, {engine}", engine} <= times.keys():
+                costs = (times[name] / REFERENCE_WORK for name in (f"conv2d, {engine}", engine))
                 machines.append((f"{path.stem}, {engine}", *costs, False))
     if not files:
         machines.append(("a GPU (assumed)", 1 / GPU_WORK, bent / plain / GPU_WORK, True))
     return machines
+
+
+def _times(report):
+    """Seconds of the reference layer in float32, forward and backward, by contender."""
+    return {
+        row["contender"]: row["median"] / 1e3
+        for row in report["results"]
+        if row.get("case") == "reference"
+        and row.get("direction") == "backward"
+        and row.get("precision", "float32") == "float32"
+        and "median" in row
+    }
 
 
 INTRODUCTION = f"""An image of 224 x 224, batches of {BATCH} on each device, {EPOCHS} epochs of ImageNet's {IMAGES:,}
@@ -116,7 +116,7 @@ NETWORKS = {"ResNet-50": False, "ResNet-50, 13 deformable layers": True}
 
 
 def section(machines):
-    """The section of README.md."""
+    """The section of benchmarks/README.md."""
     lines = [
         INTRODUCTION,
         "| network | weights | multiply-adds, plain | deformable | all-reduce of 8, each device |",
