@@ -5,6 +5,7 @@
 
 #include "aggregate.h"
 #include "convolve.h"
+#include "convolve_grad.h"
 
 namespace deformconv {
 

@@ -1,7 +1,7 @@
 // The product of two bfloat16 matrices by instructions that multiply pairs and add up in float, on processors with them.
 
-#ifndef DEFORMCONV_MULTIPLY_BFLOAT16_H_
-#define DEFORMCONV_MULTIPLY_BFLOAT16_H_
+#ifndef DEFORMCONV_MULTIPLY_PAIRS_H_
+#define DEFORMCONV_MULTIPLY_PAIRS_H_
 
 #include "buffer.h"
 #include "multiply.h"
@@ -9,11 +9,8 @@
 
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
-#endif
 
 namespace deformconv {
-
-#if defined(__AVX512BF16__)
 
 constexpr int kPairColumns = 16;  // of one vector
 
@@ -71,8 +68,8 @@ inline void MultiplyPairs(const BFloat16* a, int64_t a_row, const uint32_t* b, f
   }
 }
 
-#endif
-
 }  // namespace deformconv
 
-#endif  // DEFORMCONV_MULTIPLY_BFLOAT16_H_
+#endif
+
+#endif  // DEFORMCONV_MULTIPLY_PAIRS_H_
