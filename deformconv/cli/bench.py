@@ -48,6 +48,7 @@ def add(commands):
     )
     bench.add_argument("--training", action="store_true", help="the digit classifier's training steps instead")
     bench.add_argument("--variants", action="store_true", help="what each variant of the study costs instead")
+    bench.add_argument("--forms", action="store_true", help="groups, depthwise, bfloat16, the later versions instead")
     bench.add_argument(
         "--growth",
         action="store_true",
@@ -80,9 +81,10 @@ def run(options):
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise ValueError(f"--{name.replace('_', '-')} must be > 0; received {value}.")
-    kinds = [kind for kind in ("training", "variants", "growth") if getattr(options, kind)]
+    kinds = [kind for kind in bench_kinds.KINDS if getattr(options, kind)]
     if len(kinds) > 1:
-        raise ValueError(f"--training, --variants and --growth are one each; received {' and '.join(kinds)}.")
+        choices = ", ".join(f"--{kind}" for kind in bench_kinds.KINDS)
+        raise ValueError(f"{choices} are one each; received {' and '.join(kinds)}.")
     if kinds and options.device != "cpu":
         raise ValueError(f"--{kinds[0]} is measured on the CPU alone; received --device {options.device}.")
     with wheels.unpacked(options.wheels):

@@ -1,18 +1,21 @@
-"""What else `deformconv bench` measures on the CPU: training steps, variants, growth; and what all kinds share."""
+"""What else `deformconv bench` measures on the CPU: training steps, variants, forms, growth; what all kinds share."""
 
 import os
 from pathlib import Path
 
 from deformconv.cli.shared import check_choice
 
+KINDS = ("training", "variants", "forms", "growth")
+
 
 def run(options, kind, say):
-    """Measures "training", "variants" or "growth", prints a table and writes the file."""
+    """Measures one of `KINDS`, prints a table and writes the file."""
     from deformconv.bench import costs, files, growth, machine, report
 
     measure, table = {
         "training": (_training, report.training_table),
         "variants": (_variants, costs.table),
+        "forms": (_forms, _table_of_forms),
         "growth": (_growth, growth.table),
     }[kind]
     results = measure(options, say)
@@ -74,11 +77,29 @@ def _growth(options, say):
 
 
 def _training(options, say):
-    for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
-        os.environ[variable] = str(options.threads)
+    _set_threads(options)
     from deformconv.bench import training
 
     return training.run(rounds=options.rounds, progress=say)
+
+
+def _forms(options, say):
+    _set_threads(options)
+    from deformconv.bench import forms
+
+    return forms.run(rounds=options.rounds, progress=say)
+
+
+def _table_of_forms(results):
+    from deformconv.bench import forms
+
+    return forms.table(results)
+
+
+def _set_threads(options):
+    """Of the engine that this process is going to import."""
+    for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ[variable] = str(options.threads)
 
 
 def _variants(options, say):

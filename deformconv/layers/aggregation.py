@@ -1,6 +1,7 @@
 """What DCNv3 and DCNv4 share: each pixel gathers its surroundings, group by group, with weights of its own."""
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +12,19 @@ from deformconv.arguments import AxisPadding, check_count, check_padding, output
 from deformconv.conventions import tap_count
 from deformconv.operators.aggregate import deform_aggregate2d
 from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
+
+
+class DenseInOrder(keras.layers.Dense):
+    """A dense layer with the authors' weights, whose channels come in the order that they are asked for in.
+
+    It is the weights that are put in order: these are few, and pixels are many.
+    """
+
+    def call(self, inputs: Tensor, orders: Sequence[tuple[Callable[[Tensor], Tensor], ...]] = ()) -> Any:
+        """For each of `orders`, functions of the kernel and of the bias, what the layer makes with what they give."""
+        if not orders:
+            return super().call(inputs)
+        return [ops.matmul(inputs, of_kernel(self.kernel)) + of_bias(self.bias) for of_kernel, of_bias in orders]
 
 
 class DynamicAggregation(keras.layers.Layer):
@@ -70,19 +84,20 @@ class DynamicAggregation(keras.layers.Layer):
         channels: int,
         units: int,
         kernel_initializer: Identifier = "zeros",
-        dtype: Any = None,
         use_bias: bool = True,
     ) -> keras.layers.Dense:
         layer = keras.layers.Dense(
-            units, kernel_initializer=kernel_initializer, use_bias=use_bias, dtype=dtype or self.dtype_policy, name=name
+            units, kernel_initializer=kernel_initializer, use_bias=use_bias, dtype=self.dtype_policy, name=name
         )
         layer.build((None, None, None, channels))
         return layer
 
-    @property
-    def _coordinates_dtype(self) -> Any:
+    def _dense_in_order(self, name: str, channels: int, units: int) -> DenseInOrder:
         # Eight bits cannot name a pixel and a fraction.
-        return "float32" if self.compute_dtype in ("float16", "bfloat16") else self.dtype_policy
+        dtype = "float32" if self.compute_dtype in ("float16", "bfloat16") else self.dtype_policy
+        layer = DenseInOrder(units, kernel_initializer="zeros", dtype=dtype, name=name)
+        layer.build((None, None, None, channels))
+        return layer
 
     def _depthwise(self, name: str, channels: int) -> keras.layers.DepthwiseConv2D:
         # PyTorch's initial values: uniform, up to the inverse root of the taps that one output sees.

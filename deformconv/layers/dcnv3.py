@@ -95,8 +95,8 @@ class DCNv3(DynamicAggregation):
         self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
         self.norm.build((None, None, None, channels))
         points = self.groups * self._taps
-        self.offset = self._dense("offset", channels, 2 * points, dtype=self._coordinates_dtype)
-        self.mask = self._dense("mask", channels, points, dtype=self._coordinates_dtype)
+        self.offset = self._dense_in_order("offset", channels, 2 * points)
+        self.mask = self._dense_in_order("mask", channels, points)
         if self.center_feature_scale:
             self.center_feature_scale_proj = self._dense("center_feature_scale_proj", channels, self.groups)
         self.output_proj = self._dense("output_proj", channels, channels, "glorot_uniform")
@@ -120,19 +120,27 @@ class DCNv3(DynamicAggregation):
         return self.activation(self.norm(self._at_centres(inputs, self.dw_conv)))
 
     def _offsets_and_mask(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        offsets = offsets_from_dcnv3(
-            self.offset(features),
-            self.kernel_size,
-            self.groups,
-            dilation_rate=self.dilation_rate,
-            offset_scale=self.offset_scale,
-            remove_center=self.remove_center,
+        order: dict[str, Any] = {"kernel_size": self.kernel_size, "groups": self.groups}
+        order["remove_center"] = self.remove_center
+        stretch: dict[str, Any] = {"dilation_rate": self.dilation_rate, "offset_scale": self.offset_scale}
+        offsets_order = (
+            lambda kernel: self.offset_scale * offsets_from_dcnv3(kernel, **order),
+            lambda bias: offsets_from_dcnv3(bias, **order, **stretch),
         )
-        logits = self.mask(features)
-        size = ops.shape(logits)[:-1]
-        mask = ops.softmax(ops.reshape(logits, (*size, self.groups, self._taps)), axis=-1)
-        mask = ops.reshape(mask, (*size, self.groups * self._taps))
-        return offsets, mask_from_dcnv3(mask, self.kernel_size, self.groups, remove_center=self.remove_center)
+        (offsets,) = self.offset(features, orders=[offsets_order])
+
+        def ours(weights: Tensor) -> Tensor:
+            return mask_from_dcnv3(weights, **order)
+
+        if self.remove_center:  # its mask is 0, which no logit is
+            return offsets, ours(self._softmax(self.mask(features)))
+        (logits,) = self.mask(features, orders=[(ours, ours)])
+        return offsets, self._softmax(logits)
+
+    def _softmax(self, logits: Tensor) -> Tensor:
+        """Over the taps of each group."""
+        by_tap = ops.reshape(logits, (*ops.shape(logits)[:-1], self.groups, self._taps))
+        return ops.reshape(ops.softmax(by_tap, axis=-1), ops.shape(logits))
 
     def get_config(self) -> Config:
         return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}

@@ -96,7 +96,7 @@ class DCNv4(DynamicAggregation):
             self.value_proj = self._dense("value_proj", channels, channels, "glorot_uniform")
         self.offset_mask_dw = self._depthwise("offset_mask_dw", channels) if self.dw_kernel_size else None
         made = dcnv4_channels(self.kernel_size, self.groups, self.remove_center)
-        self.offset_mask = self._dense("offset_mask", channels, made, dtype=self._coordinates_dtype)
+        self.offset_mask = self._dense_in_order("offset_mask", channels, made)
         if self.center_feature_scale:
             self.center_feature_scale_proj = self._dense("center_feature_scale_proj", channels, self.groups)
         if not self.without_pointwise:
@@ -116,14 +116,17 @@ class DCNv4(DynamicAggregation):
 
     def offsets_and_mask(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order."""
-        return from_dcnv4(
-            self.offset_mask(self._at_centres(inputs, self.offset_mask_dw)),
-            self.kernel_size,
-            self.groups,
-            dilation_rate=self.dilation_rate,
-            offset_scale=self.offset_scale,
-            remove_center=self.remove_center,
+        order: dict[str, Any] = {"kernel_size": self.kernel_size, "groups": self.groups}
+        order["remove_center"] = self.remove_center
+        stretch: dict[str, Any] = {"dilation_rate": self.dilation_rate, "offset_scale": self.offset_scale}
+        offsets_order = (
+            lambda kernel: self.offset_scale * from_dcnv4(kernel, **order)[0],
+            lambda bias: from_dcnv4(bias, **order, **stretch)[0],
         )
+        mask_order = (lambda kernel: from_dcnv4(kernel, **order)[1], lambda bias: from_dcnv4(bias, **order)[1])
+        seen = self._at_centres(inputs, self.offset_mask_dw)
+        offsets, mask = self.offset_mask(seen, orders=[offsets_order, mask_order])
+        return offsets, mask
 
     def get_config(self) -> Config:
         return {

@@ -131,7 +131,10 @@ def test_a_gather_reads_the_four_corners_of_each_point_within_its_image():
         (["--device", "tpu"], "--device must be one of cpu, gpu; received 'tpu'"),
         (["--precision", "bfloat16"], "--precision must be one of float32; received 'bfloat16'"),
         (["--contenders", "torch, compiled"], "--contenders must be one of conv2d, tensorflow,"),
-        (["--growth", "--training"], "--training, --variants and --growth are one each; received training and growth"),
+        (
+            ["--growth", "--training"],
+            "--training, --variants, --forms, --growth are one each; received training and growth",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused_with_the_choices(capsys, arguments, words):
