@@ -187,4 +187,6 @@ class Convolution:
 
     def gradients(self, *tensors, by):
         op = 3 if by == self.kernels[0] else 4
-        return _call(op, [_like(tensors[i]) for i in by], tensors, self.weighted, self._numbers(tensors[0], tensors[-2]))
+        return _call(
+            op, [_like(tensors[i]) for i in by], tensors, self.weighted, self._numbers(tensors[0], tensors[-2])
+        )
