@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from deformconv.bench import costs as bench_costs
+from deformconv.bench import forms as bench_forms
 
 MEASURED = Path(__file__).parents[1] / "benchmarks" / "results"
 SPEEDS = {
@@ -38,6 +39,34 @@ def speed() -> str:
             f"be 8 GB runs forward and backward in {memory['peak_gb']['backward']} GB.",
         ]
     )
+
+
+ENGINES = {
+    "TensorFlow": ("tensorflow", "conv2d"),
+    "JAX": ("jax", "conv2d, jax"),
+    "PyTorch": ("torch", "conv2d, torch"),
+}
+
+
+def engines() -> str:
+    """What the same kernels cost on each engine in times of its own convolution, as Markdown."""
+    measured = json.loads((MEASURED / "cpu-2-cores-engines.json").read_text())
+    median = {(one["case"], one["contender"], one["direction"]): one["median"] for one in measured["results"]}
+    cases = list(dict.fromkeys(one["case"] for one in measured["results"]))
+    lines = [f"| forward / with gradients | {' | '.join(cases)} |", "|---|" + "---:|" * len(cases)]
+    for engine, (ours, own) in ENGINES.items():
+        cells = (
+            " / ".join(f"{median[case, ours, way] / median[case, own, way]:.2f}" for way in ("forward", "backward"))
+            for case in cases
+        )
+        lines.append(f"| {engine} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"Made by `{measured['command']}` on {measured['hardware']}."])
+
+
+def other_forms() -> str:
+    """What other forms cost on TensorFlow, each in times of Keras's own layer, as Markdown."""
+    measured = json.loads((MEASURED / "cpu-2-cores-forms.json").read_text())
+    return f"{bench_forms.table(measured['results'])}\n\nMade by `{measured['command']}` on {measured['hardware']}."
 
 
 def costs() -> str:

@@ -31,6 +31,8 @@ PAGES = {
         "best": digits_blocks.best,
         "protocol_result": mnist_scale_blocks.protocol_result,
         "speed": bench_blocks.speed,
+        "engines": bench_blocks.engines,
+        "forms": bench_blocks.other_forms,
     },
     BOOK / "index.md": {
         "results": digits_blocks.study,
