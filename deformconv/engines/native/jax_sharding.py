@@ -36,8 +36,11 @@ def by_images(function: Callable, inputs: Sequence[bool], outputs: Sequence[bool
     def infer(mesh, arguments, results):  # for the partitioner before Shardy, which has no use for a rule
         return named(mesh, _axes(mesh, arguments, inputs))[0]
 
+    def rule(mesh, arguments, results):
+        return _rule(arguments, results, inputs, outputs)
+
     split = custom_partitioning(lambda *tensors: function(*tensors))
-    split.def_partition(partition, infer, sharding_rule=lambda mesh, *types: _rule(*types, inputs, outputs))
+    split.def_partition(partition, infer, sharding_rule=rule)
     return split
 
 
