@@ -3,10 +3,18 @@
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from deformconv.engines.constant import constant
+
 # Both are TensorFlow's alone. Not None while a model is recorded for another runtime: called in place of `convolve`.
 recorder = ContextVar("recorder", default=None)
 # True while a graph is to hold nothing but TensorFlow's own operations.
 stock_only = ContextVar("stock_only", default=False)
+
+
+@constant
+def here():
+    """`recorder` and `stock_only`, here and now."""
+    return recorder.get(), stock_only.get()
 
 
 @contextmanager

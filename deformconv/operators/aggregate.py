@@ -35,7 +35,8 @@ def deform_aggregate2d(inputs, offsets, mask, *, kernel_size, strides=1, padding
     out_size, pads = zip(*(output_size(size, *rest) for size, *rest in axes), strict=True)
     groups = mask.shape[-1] // taps
     mask = ops.cast(mask, inputs.dtype)
-    if recorder := switches.recorder.get():  # ONNX has no node for it, but one for the convolution
+    recorder, _ = switches.here()
+    if recorder is not None:  # ONNX has no node for it, but one for the convolution
         kernel = ops.ones((*kernel_size, 1, channels), dtype=inputs.dtype)
         return recorder(
             inputs,
