@@ -159,7 +159,8 @@ def check_channels(inputs: Tensor, offsets: Tensor, kernel: Tensor, groups: int)
             "The number of offset groups is read off it: set its shape where the tensor is made."
         )
     per_group = 2 * kernel_height * kernel_width
-    offset_groups, remainder = divmod(offsets.shape[-1], per_group)
+    # Not `divmod`, which PyTorch's symbolic sizes lack.
+    offset_groups, remainder = offsets.shape[-1] // per_group, offsets.shape[-1] % per_group
     if remainder or offset_groups == 0:
         raise ValueError(
             f"`offsets` must have offset_groups * kh * kw * 2 channels, a multiple of {per_group} for a "

@@ -66,15 +66,16 @@ def _made_of(sampler: Callable[..., Tensor]) -> _Engine:
 def _engine(images: Tensor) -> Any:
     """The engine for these images, here and now."""
     portably = _made_of(portable.sample)
-    if recorder := switches.recorder.get():
+    recorder, stock_only = switches.here()
+    if recorder is not None:
         return portably._replace(convolve=recorder)
-    if switches.stock_only.get() or _within_xla():
+    if stock_only or _within_xla():
         native = None
     else:
         from deformconv.engines.native import kernels
 
         native = kernels()
-    if native and native.serves(images):
+    if native is not None and native.serves(images):
         return native
     if keras.backend.backend() != "tensorflow" or _within_xla():
         return portably

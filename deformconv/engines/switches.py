@@ -5,12 +5,19 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from deformconv.engines.constant import constant
 from deformconv.types import Tensor
 
 # Both are TensorFlow's alone. Not None while a model is recorded for another runtime: called in place of `convolve`.
 recorder: ContextVar[Callable[..., Tensor] | None] = ContextVar("recorder", default=None)
 # True while a graph is to hold nothing but TensorFlow's own operations.
 stock_only = ContextVar("stock_only", default=False)
+
+
+@constant
+def here() -> tuple[Callable[..., Tensor] | None, bool]:
+    """`recorder` and `stock_only`, here and now."""
+    return recorder.get(), stock_only.get()
 
 
 @contextmanager

@@ -44,7 +44,8 @@ def deform_aggregate2d(
     out_size, pads = output_sizes((height, width), kernel, steps, rates, check_padding(padding))
     groups = mask.shape[-1] // taps
     mask = ops.cast(mask, inputs.dtype)
-    if recorder := switches.recorder.get():  # ONNX has no node for it, but one for the convolution
+    recorder, _ = switches.here()
+    if recorder is not None:  # ONNX has no node for it, but one for the convolution
         return recorder(
             inputs,
             offsets,

@@ -6,21 +6,22 @@ the result is kept in a cache. Without a compiler, on a GPU, or with `DEFORMCONV
 same layers run on the engine's own operations; `deformconv info` says which it is.
 """
 
-import functools
 import os
 from importlib import import_module
 from types import ModuleType
 
 import keras
 
+from deformconv.engines.constant import constant
 from deformconv.engines.native.library import Unavailable
 
 BINDINGS = ("tensorflow", "jax", "torch")
 
 
-@functools.cache
-def _binding():
-    """The active engine's binding, ready, or the reason why not."""
+_found = None  # the active engine's binding, ready, or the reason why there is none; looked for once
+
+
+def _look():
     engine = keras.backend.backend()
     if os.environ.get("DEFORMCONV_CPU_KERNELS") == "0":
         return Unavailable("switched off by DEFORMCONV_CPU_KERNELS=0")
@@ -34,13 +35,19 @@ def _binding():
     return binding
 
 
+@constant
+def _are_there():
+    global _found
+    if _found is None:
+        _found = _look()
+    return not isinstance(_found, Unavailable)
+
+
 def kernels() -> ModuleType | None:
     """The module whose `sample`, `convolve` and `aggregate` are compiled, or None where there are none."""
-    binding = _binding()
-    return None if isinstance(binding, Unavailable) else binding
+    return _found if _are_there() else None
 
 
 def status() -> str:
     """`"compiled"`, or why not: a line for `deformconv info`."""
-    binding = _binding()
-    return str(binding) if isinstance(binding, Unavailable) else "compiled"
+    return "compiled" if _are_there() else str(_found)

@@ -33,7 +33,13 @@ class Unavailable(Exception):
     """Why there are no compiled kernels here."""
 
 
-def loaded(source: str, made_for: Sequence[str], flags: Sequence[str], load: Callable[[Path], Any]) -> Any:
+def loaded(
+    source: str,
+    made_for: Sequence[str],
+    flags: Sequence[str],
+    load: Callable[[Path], Any],
+    optional: Sequence[str] = (),
+) -> Any:
     """What `load` makes of the shared library of a source in this folder, which is compiled if need be.
 
     Args:
@@ -41,12 +47,22 @@ def loaded(source: str, made_for: Sequence[str], flags: Sequence[str], load: Cal
         made_for: the versions that it depends on.
         flags: for the compiler, besides `FLAGS`.
         load: takes the path; an OSError says that the file there is no such library.
+        optional: flags that are left out where the compiler, or what it links with, does not take them.
 
     Raises:
         Unavailable: if there can be none, with the reason.
     """
     sources = b"".join(path.read_bytes() for path in [*sorted(FOLDER.glob("core/*.h")), FOLDER / source])
-    given = [*made_for, platform.machine(), _processor(), os.environ.get("CXX", ""), *FLAGS, *flags, *map(str, FASTER)]
+    variants = [[*faster, *more] for faster in FASTER for more in ([optional, ()] if optional else [()])]
+    given = [
+        *made_for,
+        platform.machine(),
+        _processor(),
+        os.environ.get("CXX", ""),
+        *FLAGS,
+        *flags,
+        *map(str, variants),
+    ]
     key = hashlib.sha256(sources + json.dumps(given).encode()).hexdigest()[:16]
     path = cache() / f"{Path(source).stem}-{key}.so"
     if _is_whole(path):
@@ -54,14 +70,14 @@ def loaded(source: str, made_for: Sequence[str], flags: Sequence[str], load: Cal
             return load(path)
         except OSError:
             pass  # it was made where other libraries are: made anew below
-    _compile(source, flags, path)
+    _compile(source, flags, variants, path)
     try:
         return load(path)
     except OSError as error:
         raise Unavailable(f"the compiled library cannot be loaded: {error}") from error
 
 
-def _compile(source, flags, path):
+def _compile(source, flags, variants, path):
     compiler = shlex.split(os.environ.get("CXX", "")) or [shutil.which("g++") or shutil.which("clang++") or ""]
     if not shutil.which(compiler[0]):
         raise Unavailable("no C++ compiler was found")
@@ -74,8 +90,8 @@ def _compile(source, flags, path):
     # Another process may be at it too: each writes its own file, and the last to finish wins.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
-        for faster in FASTER:
-            command = [*compiler, *FLAGS, *faster, *flags, "-o", str(part), str(FOLDER / source)]
+        for variant in variants:
+            command = [*compiler, *FLAGS, *variant, *flags, "-o", str(part), str(FOLDER / source)]
             done = subprocess.run(command, capture_output=True, text=True)
             if not done.returncode and part.exists():
                 with part.open("ab") as file:
