@@ -136,7 +136,7 @@ def test_other_types_are_read_and_written_as_they_are(rng, gradients, dtype, tol
 )
 def test_second_derivatives_are_the_portable_ones(rng, gradients, make, case):
     arrays, upstream, native_function, portable_function = make(rng, *case)
-    directions = [rng.normal(size=array.shape) for array in arrays]
+    directions = [ops.convert_to_tensor(rng.normal(size=array.shape)) for array in arrays]
 
     def second(function):
         def along(*tensors):
