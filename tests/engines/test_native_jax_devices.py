@@ -57,8 +57,15 @@ look("one of two axes", step, [P("one"), P("one"), P(), P("one")], square)
 look("kernel split", step, [P("one"), P("one"), P(None, None, None, "two"), P("one")], square)
 look("whole", step, [P()] * 4)
 few = [t if i == 2 else t[:6] for i, t in enumerate(tensors)]
-uneven = lambda images, *rest: step(jax.lax.with_sharding_constraint(images, NamedSharding(mesh, OURS)), *rest)
-look("uneven", uneven, [P()] * 4, tensors=few, expected=jax.jit(step)(*few))
+
+def uneven(split):
+    # What XLA fills the last share up with is not zero here.
+    def loss(images, offsets, kernel, mask):
+        return ((convolve(split(images) + 1, offsets, kernel, split(mask) + 1) + 1) ** 2).sum()
+    return jax.grad(loss, by_all)
+
+split = lambda tensor: jax.lax.with_sharding_constraint(tensor, NamedSharding(mesh, OURS))
+look("uneven", uneven(split), [P()] * 4, tensors=few, expected=jax.jit(uneven(lambda tensor: tensor))(*few))
 second = jax.grad(lambda *t: (jax.grad(loss, 2)(*t) ** 2).sum(), by_all)
 look("second derivatives", second, [OURS, OURS, KERNEL, OURS], expected=jax.jit(second)(*tensors))
 one = lambda images, offsets, kernel, mask: convolve(images[None], offsets[None], kernel, mask[None])[0]

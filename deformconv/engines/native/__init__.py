@@ -1,6 +1,6 @@
 """Kernels for the CPU, in C++: compiled on this machine, for its processor, when they are first needed.
 
-One core, `core/`, that knows no framework; for each engine a binding of two short files, one in C++ and one in Python.
+One core, `core/`, that knows no framework; for each engine a short binding, in C++ and in Python.
 They never build the column buffer. They need a C++ compiler (g++, clang++ or what `CXX` names) and some seconds, once:
 the result is kept in a cache. Without a compiler, on a GPU, or with `DEFORMCONV_CPU_KERNELS=0` in the environment, the
 same layers run on the engine's own operations; `deformconv info` says which it is.

@@ -36,18 +36,25 @@ def value(operation, *tensors):
 
 def _varying_alike(tensors):
     """What is the same on all devices of a `shard_map` is said to vary, where other tensors do: the kernel, mostly."""
-    axes = [_varying_axes(jax.typeof(tensor)) for tensor in tensors]
+    axes = [_varying_axes(tensor) for tensor in tensors]
     missing = [tuple(frozenset().union(*axes) - own) for own in axes]
-    return [
-        jax.lax.pcast(tensor, names, to="varying") if names else tensor
-        for tensor, names in zip(tensors, missing, strict=True)
-    ]
+    return [_varying(tensor, names) if names else tensor for tensor, names in zip(tensors, missing, strict=True)]
 
 
-def _varying_axes(kind):
+# Both have changed their names. Before JAX 0.7, there was nothing of the kind.
+
+
+def _varying_axes(tensor):
+    kind = jax.typeof(tensor)
     if hasattr(kind, "manual_axis_type"):
         return kind.manual_axis_type.varying
-    return getattr(kind, "vma", frozenset())  # its name before JAX 0.10
+    return getattr(kind, "vma", frozenset())
+
+
+def _varying(tensor, names):
+    if hasattr(jax.lax, "pcast"):
+        return jax.lax.pcast(tensor, names, to="varying")
+    return jax.lax.pvary(tensor, names)
 
 
 # The three primitives, by standard operations: each gives a list.
