@@ -17,7 +17,7 @@ from PIL import Image
 from deformconv.study.provenance import hardware
 
 BOOK = Path(__file__).parents[1] / "book"
-# Nobody is there to move a slider, so no widget is kept: see deformconv/course/figures/explore.py.
+# Nobody is there to move a slider, so no widget is kept: see deformconv/course/figures/sliders.py.
 os.environ["DEFORMCONV_STATIC"] = "1"
 # Figures of two dots a pixel, for the screens that show so many.
 CRISP = "--InlineBackend.figure_formats=retina"

@@ -41,6 +41,5 @@ def run_info(options):
         print(f"{name:12} {version}")
     print(f"{'hardware':12} {provenance.hardware()}")
     print(f"{'engine':12} {keras.backend.backend()}")
-    if keras.backend.backend() == "tensorflow":
-        print(f"{'CPU kernels':12} {native.status()}")
+    print(f"{'CPU kernels':12} {native.status()}")
     return 0

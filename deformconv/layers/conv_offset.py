@@ -89,8 +89,10 @@ class ConvOffset2D(keras.layers.Layer):
             flat = ops.reshape(ops.transpose(inputs, (0, 3, 1, 2)), (-1, height, width, 1))
             warped = fused(ceil_sample)(flat, pixel_grid(height, width, offsets.dtype) + offsets)
             return ops.transpose(ops.reshape(warped, (batch, channels, height, width)), (0, 2, 3, 1))
-        coords = made + ops.tile(pixel_grid(height, width, made.dtype), (1, 1, channels))
-        warped = engines.sample(inputs, ops.reshape(coords, (batch, height * width, channels, 2)))
+        # Reshaped before they are added: TensorFlow's oneDNN convolution gives an empty batch the wrong shape.
+        grid = ops.tile(pixel_grid(height, width, made.dtype), (1, 1, channels))
+        coords = ops.reshape(made, (batch, height * width, channels, 2)) + ops.reshape(grid, (-1, channels, 2))
+        warped = engines.sample(inputs, coords)
         return ops.reshape(warped, (batch, height, width, channels))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

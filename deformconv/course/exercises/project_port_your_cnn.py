@@ -244,7 +244,8 @@ def _candidates(seed):
         _port_without_statistics(model, ["branch"]),
         transplant(model, _clone(model, ["branch"], activation=None)),
     )
-    return [(model, good, True), (model, rounded, True), *((model, each, False) for each in faulty)]
+    right = (model, good, rounded)  # to the last bit, then up to rounding
+    return [(model, each, True) for each in right] + [(model, each, False) for each in faulty]
 
 
 def _changed(model, path, change):

@@ -1,4 +1,5 @@
-// A plain C function: no framework's header. PyTorch calls it through ctypes, on the threads of its own OpenMP pool.
+// A plain C function: no framework's header. PyTorch calls it through ctypes, on the threads of PyTorch's OpenMP pool;
+// without OpenMP, on threads started for the call.
 
 #include <atomic>
 #include <thread>

@@ -37,8 +37,8 @@ Type TypeOf(DataType type) {
   }
 }
 
-// Runs an operation of the core on the inputs of a TensorFlow operator, from `first_output` to its results. Input 2, the
-// weights, may be empty: then all are one.
+// Runs an operation of the core on the inputs of a TensorFlow operator. Input 2, the weights, may be empty: then all are
+// one.
 void RunOp(OpKernelContext* context, Op op, const Numbers& numbers) {
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
@@ -143,7 +143,7 @@ class AggregateGradOp : public OpKernel {
   }
 };
 
-// The three operators of the convolution; with `kUpstream` input 4 is the gradient that comes from above.
+// The three operators of the convolution; in the two of its gradients input 4 is the gradient that comes from above.
 template <Op OP>
 class ConvolveOp : public OpKernel {
  public:

@@ -133,7 +133,7 @@ def _convolve(options, masked):
     return convolve
 
 
-def _once_more(native, portably, of=(0, 1)):
+def _once_more(native, portably, of):
     """`native`, which gives the gradients of `portably` by its arguments `of`, made differentiable in turn.
 
     Its own derivative is the portable one's second: slow, exact, and rarely asked for.

@@ -34,7 +34,9 @@ def _run(operation, numbers, inputs, shapes, outputs):
     for tensor, shape, dtype in zip(given, shapes, types, strict=False):
         if tensor is not None and (tensor.shape != shape or tensor.dtype != dtype):
             wanted = ", ".join(f"{dtype} {tuple(shape)}" for shape, dtype in zip(shapes, types, strict=False))
-            raise ValueError(f"tensors do not fit together; wanted {wanted}, one of them is {dtype} {tensor.shape}")
+            raise ValueError(
+                f"tensors do not fit together; wanted {wanted}, one of them is {tensor.dtype} {tuple(tensor.shape)}"
+            )
     core()(
         operation,
         TYPES[given[0].dtype],

@@ -55,7 +55,7 @@ void ReadSingles(const Sizes& s, const Cells<A>& cells, const T* image, A* __res
   for (int32_t tap = 1; tap < taps; ++tap) read(tap, taps, std::true_type());
 }
 
-// Whether offsets into one image fit the 32 bits that are gathered by.
+// Whether each group has a single channel, and places in an image fit the 32 bits that are gathered by.
 inline bool HasSingles(const Sizes& s) {
   return s.share() == 1 && s.pixels() > 0 && s.pixels() * s.channels < (int64_t{1} << 31);
 }

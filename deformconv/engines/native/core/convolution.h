@@ -55,7 +55,7 @@ struct Convolution {
   int64_t planes() const { return depthwise() ? 1 : groups; }
   Blocks blocks(int64_t rows, int64_t channels) const {
     const int64_t size = sizeof(Sum<T>);
-    return Blocks(rows, s.taps * channels * size, s.taps * seen() * filters * size * channels / s.channels);
+    return Blocks(rows, s.taps * channels * size, s.taps * seen() * filters * size * channels / std::max<int64_t>(1, s.channels));
   }
 };
 

@@ -68,15 +68,15 @@ void ConvolvePointsGrad(const Parallel& parallel, const Convolution<T>& conv, co
     ImageGrad<T> image_grad(s, part, images_grad);
     Cells<A> cells(s.points());
     Buffer<A> sink(4 * part.count);
-    static thread_local Buffer<A> seen, above;  // the upstream gradient at the taps
-    seen.resize(planes.size());
+    static thread_local Buffer<A> at_taps, above;  // the upstream gradient there, and as it comes, in the type of sums
+    at_taps.resize(planes.size());
     for (int64_t block = 0; block < share.blocks.count(); ++block) {
       const int64_t start = part.image * s.rows + share.blocks.start(block);
       const int64_t rows = share.blocks.end(block) - share.blocks.start(block);
       const A* up = InSums(upstream + start * filters, rows * filters, &above) + part.begin / conv.seen() * made;
       if (conv.depthwise()) {
         for (int64_t row = 0; row < rows; ++row) {
-          A* to = seen.data() + row * planes.depth();
+          A* to = at_taps.data() + row * planes.depth();
           for (int64_t tap = 0; tap < s.taps; ++tap, to += planes.width) {
             WeighBack(up + row * filters, share.kernel.data() + tap * planes.width * made, planes.width, made, to);
           }
@@ -85,12 +85,12 @@ void ConvolvePointsGrad(const Parallel& parallel, const Convolution<T>& conv, co
         for (int64_t plane = 0; plane < planes.count; ++plane) {
           Multiply<Left::kAsIs, Into::kNew>(up + plane * made, filters,
                                             share.kernel.data() + plane * made * planes.depth(), planes.depth(),
-                                            seen.data() + planes.plane(plane), planes.depth(), rows, made,
+                                            at_taps.data() + planes.plane(plane), planes.depth(), rows, made,
                                             planes.depth());
         }
       }
       const auto upstream_of = [&](const Piece& piece, int64_t row, int64_t tap) {
-        return seen.data() + planes.at(piece, row, tap);
+        return at_taps.data() + planes.at(piece, row, tap);
       };
       BackwardRows<T>(s, grid, part, planes.pieces, conv.images, conv.weights, zeros.data(), start, start + rows,
                       upstream_of, &image_grad, &cells, sums.coords(number % sums.copies()),

@@ -13,7 +13,7 @@
 
 namespace deformconv {
 
-// A tile of sums fills three quarters of the vector registers; what is left holds the operands.
+// A tile of sums fills three quarters of x86's vector registers; what is left holds the operands.
 #if defined(__AVX512F__)
 constexpr int kTileBytes = 4 * 64;
 #elif defined(__AVX__)

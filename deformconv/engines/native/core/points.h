@@ -123,7 +123,7 @@ template <typename Work>
   }
 }
 
-// to[0..count) = the image at point `i`, weighed, or added to it. `stride`: from one pixel to the next; `zeros` holds
+// to[0..count) = the image at point `i`, weighed. `stride`: from one pixel to the next; `zeros` holds
 // `count` zeros.
 template <typename T, typename A, typename V>
 [[gnu::always_inline]] inline void Read(const Cells<A>& cells, int64_t i, const T* image, int64_t stride, const T* zeros,
@@ -150,8 +150,7 @@ template <typename T, typename A, typename V>
   });
 }
 
-// to[0..count) = the sum of what points [i, i + taps) read, weighed; with KERNEL each tap times its row of the kernel,
-// whose rows are `kernel_row` apart. So many channels at a time that the sums stay in registers.
+// The same as ReadSum, for the channels of so many vectors, whose sums stay in registers.
 template <bool KERNEL, int VECTORS, typename T, typename A>
 [[gnu::always_inline]] inline void SumVectors(const Cells<A>& cells, int64_t i, int64_t taps, const T* image,
                                               int64_t stride, const T* zeros, const A* kernel, int64_t kernel_row,
@@ -170,6 +169,8 @@ template <bool KERNEL, int VECTORS, typename T, typename A>
   }
   std::memcpy(to, sums, sizeof(sums));
 }
+// to[0..count) = the sum of what points [i, i + taps) read, weighed; with KERNEL each tap times its row of the kernel,
+// whose rows are `kernel_row` apart.
 template <bool KERNEL, typename T, typename A>
 [[gnu::always_inline]] inline void ReadSum(const Cells<A>& cells, int64_t i, int64_t taps, const T* image, int64_t stride,
                                            const T* zeros, int64_t count, const A* kernel, int64_t kernel_row, A* to) {

@@ -12,7 +12,7 @@ namespace deformconv {
 
 constexpr int64_t kBlockBytes = 256 << 10;  // of what the taps read for a few output pixels: half of a small L2 cache
 
-// Rows of output pixels in blocks: how many blocks, and rows in each. A large kernel is read from afar for each block:
+// Rows of output pixels, all `rows` of them, in blocks of `size`. A large kernel is read from afar for each block:
 // then blocks are larger too.
 struct Blocks {
   int64_t rows, size;

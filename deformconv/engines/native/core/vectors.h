@@ -1,4 +1,4 @@
-// As many numbers as a vector register has places, on any processor: what it lacks the compiler makes of smaller ones.
+// Vectors of 64 bytes: where a processor's registers are smaller, the compiler takes several.
 
 #ifndef DEFORMCONV_VECTORS_H_
 #define DEFORMCONV_VECTORS_H_
