@@ -85,6 +85,14 @@ def test_reverse_mode_by_torch_func_runs_on_the_kernels(rng, ran, made):
     assert len(ran) == (3 if made is call_of else 2)
     assert_same(got, first(portably(function))(*tensors))
     assert_same(second(function)(*tensors), second(portably(function))(*tensors))
+
+    def second_by_last(function):
+        """The others are known to none of the levels."""
+        return torch.func.jacrev(torch.func.grad(lambda last: function(*tensors[:-1], last).square().sum()))(
+            tensors[-1]
+        )
+
+    assert_same(second_by_last(function), second_by_last(portably(function)))
     jacobians = (torch.func.jacrev(f, arguments)(*tensors) for f in (function, portably(function)))
     assert_same(*jacobians)
 
@@ -145,6 +153,12 @@ def test_vmap_over_each_argument(rng, ran, made, mapped):
     # What comes from above is mapped with the values of the one, and not mapped with those of the other.
     for of in (lambda f: lambda *t: f(*t).square().sum(), lambda f: lambda *t: f(*t).sum()):
         assert_same(by_sample(function, of), by_sample(portably(function), of))
+
+
+def test_vmap_over_no_kernels_at_all(rng):
+    convolve, (images, offsets, kernel, mask) = call_of(rng)
+    outputs = torch.func.vmap(lambda one: convolve(images, offsets, one, mask))(kernel.expand(0, *kernel.shape))
+    assert outputs.shape == (0, 2, 3, 4, 6)
 
 
 def test_vmap_within_vmap_without_a_mask(rng):

@@ -170,14 +170,17 @@ def _map_by_folding(operator, kernel, info, in_dims, *arguments):
 
 def _map_one_by_one(operator, info, in_dims, *arguments):
     """`vmap` of what no single call can do: each has a kernel of its own, or wants a gradient by the kernel."""
+    size = info.batch_size
 
     def one(i, argument, axis):
-        return argument.select(axis, i) if isinstance(argument, torch.Tensor) and axis is not None else argument
+        if not isinstance(argument, torch.Tensor) or axis is None:
+            return argument
+        return argument.select(axis, i) if size else argument.new_zeros(argument.movedim(axis, 0).shape[1:])
 
-    results = [operator(*map(partial(one, i), arguments, in_dims)) for i in range(info.batch_size)]
+    results = [operator(*map(partial(one, i), arguments, in_dims)) for i in range(size or 1)]  # of none, the shapes
     if isinstance(results[0], torch.Tensor):
-        return torch.stack(results), 0
-    return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
+        return torch.stack(results)[:size], 0
+    return tuple(torch.stack(one)[:size] for one in zip(*results, strict=True)), (0,) * len(results[0])
 
 
 for _operator, _kernel in (
