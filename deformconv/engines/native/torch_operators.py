@@ -18,6 +18,7 @@ from deformconv.engines.native.library import loaded
 
 AGGREGATE, AGGREGATE_GRADIENT, CONVOLVE, POINTS_GRADIENT, KERNEL_GRADIENT = range(5)  # as core/run.h counts them
 TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+ENOUGH = 1 << 13  # numbers read by the taps: with fewer there is nothing to win by waking other threads
 ByPoints = tuple[Tensor, Tensor, Tensor]  # gradients by images, coordinates or offsets, weights
 
 
@@ -37,13 +38,15 @@ def _run(operation, numbers, inputs, shapes, outputs):
             raise ValueError(
                 f"tensors do not fit together; wanted {wanted}, one of them is {tensor.dtype} {tuple(tensor.shape)}"
             )
+    batch, channels, rows, taps = (numbers[i] for i in (0, 3, 4, 6))
+    threads = torch.get_num_threads() if batch * rows * taps * channels > ENOUGH else 1
     core()(
         operation,
         TYPES[given[0].dtype],
         (ctypes.c_int64 * len(numbers))(*numbers),
         (ctypes.c_void_p * len(given))(*(None if tensor is None else tensor.data_ptr() for tensor in given)),
         (ctypes.c_void_p * len(outputs))(*(tensor.data_ptr() for tensor in outputs)),
-        torch.get_num_threads(),
+        threads,
     )
 
 

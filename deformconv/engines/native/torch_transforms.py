@@ -180,7 +180,7 @@ def _map_one_by_one(operator, info, in_dims, *arguments):
     results = [operator(*map(partial(one, i), arguments, in_dims)) for i in range(size or 1)]  # of none, the shapes
     if isinstance(results[0], torch.Tensor):
         return torch.stack(results)[:size], 0
-    return tuple(torch.stack(one)[:size] for one in zip(*results, strict=True)), (0,) * len(results[0])
+    return tuple(torch.stack(each)[:size] for each in zip(*results, strict=True)), (0,) * len(results[0])
 
 
 for _operator, _kernel in (
