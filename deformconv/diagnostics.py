@@ -1,29 +1,76 @@
 """What a trained network does with its offsets: how large they are, how far its taps reach, which pixels it sees."""
 
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from typing import NamedTuple
+
 import keras
 import numpy as np
 from keras import ops
 
 from deformconv.layers import DeformableConv2D
+from deformconv.layers.inside import all_layers
 from deformconv.types import Tensor
 
 
+class Look(NamedTuple):
+    """What one deformable layer did with some images.
+
+    `name` is the layer's, or its path where several have one name; a layer that was called n times has n looks, `name`,
+    `name (2)` and so on. `size` is the height and width of its input, `offsets`
+    `(batch, h', w', groups, kernel height, kernel width, 2)` in `(y, x)`.
+    """
+
+    name: str
+    layer: DeformableConv2D
+    size: tuple[int, int]
+    offsets: np.ndarray
+
+
 def deformable_layers(model: keras.Model) -> list[DeformableConv2D]:
-    """The deformable layers of a model, in order."""
-    return [layer for layer in model.layers if isinstance(layer, DeformableConv2D)]
+    """The deformable layers of a model, in order; those of models and layers inside it too."""
+    return [layer for layer in all_layers(model) if isinstance(layer, DeformableConv2D)]
+
+
+def looks(model: keras.Model, images: Tensor) -> list[Look]:
+    """What the deformable layers of a model, of any kind, do with these images, in the order in which they are called.
+
+    Raises:
+        ValueError: if the model has none.
+    """
+    layers = deformable_layers(model)
+    if not layers:
+        raise ValueError(f"`model` must have a DeformableConv2D; {model.name!r} has none.")
+    several = {name for name, times in Counter(layer.name for layer in layers).items() if times > 1}
+    found: list[Look] = []
+
+    def watching(layer: DeformableConv2D) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
+        own, calls, name = layer.offsets_and_mask, count(1), layer.path if layer.name in several else layer.name
+
+        def offsets_and_mask(inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+            offsets, mask = own(inputs)
+            made = ops.convert_to_numpy(offsets)
+            made = made.reshape(*made.shape[:3], layer.offset_groups, *layer.kernel_size, 2)
+            number = next(calls)
+            found.append(Look(name if number == 1 else f"{name} ({number})", layer, inputs.shape[1:3], made))
+            return offsets, mask
+
+        return offsets_and_mask
+
+    for layer in layers:
+        layer.__dict__["offsets_and_mask"] = watching(layer)
+    try:
+        model(images, training=False)
+    finally:
+        for layer in layers:
+            del layer.__dict__["offsets_and_mask"]
+    return found
 
 
 def offsets_of(model: keras.Model, images: Tensor) -> dict[str, np.ndarray]:
     """The offsets of each deformable layer, `(batch, h', w', groups, kernel height, kernel width, 2)`, in `(y, x)`."""
-    layers = deformable_layers(model)
-    if not layers:
-        raise ValueError(f"`model` must have a DeformableConv2D; {model.name!r} has none.")
-    seen = keras.Model(model.inputs[0], {layer.name: layer.input for layer in layers})(images)
-    offsets = {}
-    for layer in layers:
-        made = ops.convert_to_numpy(layer.offsets_and_mask(seen[layer.name])[0])
-        offsets[layer.name] = made.reshape(*made.shape[:3], layer.offset_groups, *layer.kernel_size, 2)
-    return offsets
+    return {look.name: look.offsets for look in looks(model, images)}
 
 
 def offset_statistics(model: keras.Model, images: Tensor) -> dict[str, dict[str, float]]:
@@ -59,8 +106,8 @@ def dilation_on_digits(model: keras.Model, images: np.ndarray) -> dict[str, dict
     On the digit is a pixel whose part of the image holds something brighter than a quarter; None where there is none.
     """
     dilations = {}
-    for name, offsets in offsets_of(model, images).items():
-        dilation = effective_dilation(offsets, model.get_layer(name).dilation_rate)
+    for name, layer, _, offsets in looks(model, images):
+        dilation = effective_dilation(offsets, layer.dilation_rate)
         batch, height, width = dilation.shape
         rows, columns = images.shape[1] // height, images.shape[2] // width
         parts = images[:, : height * rows, : width * columns].reshape(batch, height, rows, width, columns)

@@ -10,6 +10,7 @@ from keras import ops
 from deformconv import engines
 from deformconv.arguments import AxisPadding, check_count, check_padding, output_size, pair
 from deformconv.conventions import tap_count
+from deformconv.layers.freezing import KeepsFrozen
 from deformconv.operators.aggregate import deform_aggregate2d
 from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
 
@@ -27,7 +28,7 @@ class DenseInOrder(keras.layers.Dense):
         return [ops.matmul(inputs, of_kernel(self.kernel)) + of_bias(self.bias) for of_kernel, of_bias in orders]
 
 
-class DynamicAggregation(keras.layers.Layer):
+class DynamicAggregation(KeepsFrozen):
     """Base of `DCNv3` and `DCNv4`: their common arguments, sizes and steps."""
 
     def __init__(

@@ -7,12 +7,13 @@ from keras import ops
 
 from deformconv import engines
 from deformconv.engines.fused import fused
+from deformconv.layers.freezing import KeepsFrozen
 from deformconv.sampling import as_coordinates
 from deformconv.types import Config, Identifier, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
-class ConvOffset2D(keras.layers.Layer):
+class ConvOffset2D(KeepsFrozen):
     """Moves every pixel of every channel by a learned offset; put it in front of a convolution.
 
     A bias-free 3 x 3 convolution makes two channels for each input channel: how far from its place each pixel of
@@ -26,7 +27,7 @@ class ConvOffset2D(keras.layers.Layer):
             sampler's neighbours are `floor` and `ceil`, which makes the gradient of zero offsets exactly zero, and it
             clips coordinates by the height on both axes. Square inputs only. For study.
         kernel_initializer: of the offset convolution.
-        **kwargs: `name`, `dtype`, `trainable`.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
         `(batch, height, width, channels)`.
@@ -78,6 +79,7 @@ class ConvOffset2D(keras.layers.Layer):
             name="offset_conv",
         )
         self.offset_conv.build(input_shape)
+        self._freeze()
 
     def call(self, inputs: Tensor) -> Tensor:
         batch, height, width, channels = ops.shape(inputs)

@@ -37,7 +37,7 @@ class DCNv3(DynamicAggregation):
         activation: after the normalisation; the authors' default is GELU.
         center_feature_scale: whether each group mixes in the value at its centre, in a share learned from the input.
         remove_center: whether to leave out the centre tap; for an odd `kernel_size`.
-        **kwargs: `name`, `dtype`, `trainable`.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
         `(batch, height, width, channels)`; batch, height and width may be unknown.
@@ -100,6 +100,7 @@ class DCNv3(DynamicAggregation):
         if self.center_feature_scale:
             self.center_feature_scale_proj = self._dense("center_feature_scale_proj", channels, self.groups)
         self.output_proj = self._dense("output_proj", channels, channels, "glorot_uniform")
+        self._freeze()
 
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.shape[0] == 0:

@@ -37,7 +37,7 @@ class DCNv4(DynamicAggregation):
         remove_center: whether to leave out the centre tap; for an odd `kernel_size`.
         output_bias: whether `output_proj` has a bias.
         without_pointwise: whether to leave out `value_proj` and `output_proj`.
-        **kwargs: `name`, `dtype`, `trainable`.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
         `(batch, height, width, channels)`; batch, height and width may be unknown.
@@ -103,6 +103,7 @@ class DCNv4(DynamicAggregation):
             self.output_proj = self._dense(
                 "output_proj", channels, channels, "glorot_uniform", use_bias=self.output_bias
             )
+        self._freeze()
 
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.shape[0] == 0:

@@ -8,13 +8,15 @@ from keras import ops
 
 from deformconv import engines
 from deformconv.arguments import check_count, check_padding, divisors, output_size, pair
+from deformconv.layers.freezing import KeepsFrozen
+from deformconv.layers.inside import set_trainable
 from deformconv.layers.offset_conv import OffsetConv2D
 from deformconv.operators import deform_conv2d
 from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
-class DeformableConv2D(keras.layers.Layer):
+class DeformableConv2D(KeepsFrozen):
     """Deformable 2D convolution (Dai et al. 2017); with `modulated=True` its second version (Zhu et al. 2019).
 
     A small convolution of the same kernel size, strides and dilation reads the input and says, for each output pixel
@@ -40,7 +42,7 @@ class DeformableConv2D(keras.layers.Layer):
         activation, use_bias, kernel_initializer, bias_initializer: as in `keras.layers.Conv2D`.
         kernel_regularizer, bias_regularizer, activity_regularizer: likewise.
         kernel_constraint, bias_constraint: likewise.
-        **kwargs: `name`, `dtype`, `trainable`.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
         `(batch, height, width, channels)`; batch, height and width may be unknown.
@@ -213,6 +215,7 @@ class DeformableConv2D(keras.layers.Layer):
             )
         self.offset_conv.build(input_shape)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        self._freeze()
 
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.shape[0] == 0:
@@ -264,7 +267,7 @@ class DeformableConv2D(keras.layers.Layer):
                 f"Layer {self.name!r} must be built before its weights can be frozen; it has none yet. "
                 "Call it, or the model it is in, on an input first; keras.Input will do."
             )
-        self.trainable = True
+        set_trainable(self, True)
         self.kernel.trainable = False
         if self.bias is not None:
             self.bias.trainable = False

@@ -8,12 +8,13 @@ from keras import ops
 
 from deformconv import engines
 from deformconv.arguments import check_boxes, check_count, pair
+from deformconv.layers.freezing import KeepsFrozen
 from deformconv.operators import deform_roi_pool2d
 from deformconv.types import Config, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
-class DeformableRoIPooling2D(keras.layers.Layer):
+class DeformableRoIPooling2D(KeepsFrozen):
     """Deformable RoI pooling (Dai et al. 2017, section 2.2); with `modulated=True` that of Zhu et al. 2019.
 
     The boxes are first pooled as they are; dense layers read the result and say how far each bin moves, as a
@@ -28,7 +29,7 @@ class DeformableRoIPooling2D(keras.layers.Layer):
         sampling_ratio: points in each bin, along either axis.
         offset_scale: the papers' gamma, the factor between what the dense layer says and the fraction.
         spatial_scale: size of the map over that of the image in whose pixels the boxes are, such as 1 / 16.
-        **kwargs: `name`, `dtype`, `trainable`.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Call arguments:
         inputs: `(batch, height, width, channels)`; batch, height and width may be unknown.
@@ -90,6 +91,7 @@ class DeformableRoIPooling2D(keras.layers.Layer):
         for layer in self.offset_layers:
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
+        self._freeze()
 
     def call(self, inputs: Tensor, boxes: Tensor) -> Tensor:
         check_boxes(inputs, boxes)

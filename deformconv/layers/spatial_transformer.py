@@ -7,12 +7,13 @@ from keras import ops
 
 from deformconv import engines
 from deformconv.arguments import check_rank, pair
+from deformconv.layers.freezing import KeepsFrozen
 from deformconv.sampling import affine_grid, as_coordinates, bilinear_sample
 from deformconv.types import Config, Outside, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
-class SpatialTransformer(keras.layers.Layer):
+class SpatialTransformer(KeepsFrozen):
     """Warps each image by an affine map that it chooses itself (Jaderberg et al. 2015).
 
     A localisation network reads the image; a dense layer turns what it says into six numbers, which are added to the
@@ -23,7 +24,7 @@ class SpatialTransformer(keras.layers.Layer):
         output_size: int or pair, or None for the input's size: the output shows the same part of the image
             in as many pixels.
         padding: what lies outside the image: `"zeros"`, or `"edge"`, its border pixels for ever.
-        **kwargs: `name`, `dtype`, `trainable`.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
         `(batch, height, width, channels)`; batch, height and width may be unknown if `localisation` allows it.
@@ -87,6 +88,10 @@ class SpatialTransformer(keras.layers.Layer):
                 f"inputs of shape {tuple(input_shape)}. Is a Flatten or GlobalAveragePooling2D missing at its end?"
             )
         self.transform.build(features)
+        self._freeze()
+
+    def _inner_layers(self) -> list[keras.layers.Layer]:
+        return [self.transform]  # `localisation` has a configuration of its own
 
     def call(self, inputs: Tensor) -> Tensor:
         check_rank("inputs", inputs, "(batch, height, width, channels)")

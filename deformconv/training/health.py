@@ -30,13 +30,12 @@ def check(model: keras.Model, images: Tensor, step: int, loss: float) -> dict[st
         raise Diverged(f"After step {step} the weight {broken[0]!r}{more} has numbers that are not finite. {ADVICE}")
     if not np.isfinite(loss):
         raise Diverged(f"After step {step} the loss is {loss}; all weights are finite still. {ADVICE}")
-    if not getattr(model, "inputs", None) or not diagnostics.deformable_layers(model):
+    if not diagnostics.deformable_layers(model):
         return {}
     lengths = {}
-    for name, offsets in diagnostics.offsets_of(model, images).items():
-        height, width = model.get_layer(name).input.shape[1:3]
+    for name, _, (height, width), offsets in diagnostics.looks(model, images):
         lengths[name] = float(np.linalg.norm(offsets, axis=-1).mean())
-        if height and width and not lengths[name] <= height + width:
+        if not lengths[name] <= height + width:
             raise Diverged(
                 f"After step {step} the offsets of {name!r} are {lengths[name]:.4g} pixels long on average, "
                 f"in an input of {height} x {width}: nearly every tap looks beyond the border. {ADVICE}"

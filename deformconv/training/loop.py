@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deformconv.layers.inside import all_layers
 from deformconv.training import devices
 from deformconv.training.feeds import Feed, shuffled
 from deformconv.training.looks import Looks, Validation
@@ -208,6 +209,6 @@ def _optimizer(
 def _synchronize_batchnorm(model: keras.Model) -> None:
     """On TensorFlow each device would take statistics of its own share; on JAX a batch is one array, whoever has it."""
     if devices.count() > 1 and keras.backend.backend() == "tensorflow":
-        for layer in model.layers:
+        for layer in all_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True

@@ -59,6 +59,7 @@ def _chain(model, shape, last):
             shape = layer.compute_output_shape(shape)
         if layer is last:
             return chain
+    raise ValueError(f"`model` must be a chain of layers; {last.name!r} is inside another layer or model of it.")
 
 
 def _rest(layer, size):
