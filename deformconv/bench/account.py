@@ -76,7 +76,7 @@ def _convolutions(images, offsets, kernel, dtype):
         return deform_aggregate2d(x, o, ones, kernel_size=(3, 3), padding="same")
 
     functions = {
-        "its own convolution": (lambda x, k: ops.conv(x, k, padding="same"), [images, kernel]),
+        "its own convolution": _own_convolution(images, kernel),
         "deformable": (lambda x, o, k: deform_conv2d(x, o, k, padding="same"), [images, offsets, kernel]),
         "the product alone": (ops.matmul, [columns, flat]),
         "reading alone": (reads, [images, offsets]),
@@ -86,6 +86,19 @@ def _convolutions(images, offsets, kernel, dtype):
         for name, function in functions.items()
         for gradients in (False, True)
     }
+
+
+def _own_convolution(images, kernel):
+    """The engine's own, channels last in memory: PyTorch's tensors have other names for the same axes."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return lambda x, k: keras.ops.conv(x, k, padding="same"), [images, kernel]
+    import torch
+
+    own = images.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1)
+    own = [tensor.contiguous(memory_format=torch.channels_last) for tensor in own]
+    return lambda x, k: torch.nn.functional.conv2d(x, k, padding=1), own
 
 
 def _layers(images, rng):
