@@ -115,6 +115,12 @@ def test_many_steps_a_call_give_what_one_step_a_call_gives(fit):
     assert_same_weights(single, grouped, atol=1e-6)
 
 
+@pytest.mark.parametrize("learning_rate", [1, np.float32(1)])
+def test_a_learning_rate_may_be_any_number(images, labels, learning_rate):
+    told = training.fit(small_classifier(), images, labels, steps=1, batch_size=BATCH, learning_rate=learning_rate)
+    assert np.isfinite(told["loss"])
+
+
 def test_the_learning_rate_falls_to_zero(images, labels, monkeypatch):
     """Along half a cosine: halfway it is half, in the last step of four it is (1 + cos(3 pi / 4)) / 2."""
     made = []
