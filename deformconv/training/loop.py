@@ -105,11 +105,11 @@ def fit(
         validating = Validation(
             model, *validation, resident, scaling, interpolation, [*np.atleast_1d(seed), VALIDATION_SEED], size
         )
-    scheduled = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+    scheduled = getattr(learning_rate, "get_config", None)
     about = {
         "steps": steps,
         "batch_size": batch_size,
-        "learning_rate": str(learning_rate.get_config()) if scheduled else float(learning_rate),
+        "learning_rate": str(scheduled()) if scheduled else float(learning_rate),
         "warmup": warmup,
         "clip_norm": clip_norm,
         "accumulate": accumulate,
