@@ -252,6 +252,9 @@ class DeformableConv2D(KeepsFrozen):
     def train_only_offsets(self) -> None:
         """Freezes `kernel` and `bias` and leaves `offset_conv` trainable. Recompile the model afterwards.
 
+        They stay frozen in files, clones and copies: the layer's configuration says so, as `frozen`. A layer can be
+        made so from the start: `DeformableConv2D(6, 3, frozen=("kernel", "bias"))`.
+
         Raises:
             ValueError: if the layer has no weights yet.
 
