@@ -19,6 +19,7 @@ from deformconv import (
     SpatialTransformer,
     bilinear_sample,
     export_onnx,
+    openvino_extension,
 )
 from deformconv.study.digits import models
 
@@ -113,6 +114,28 @@ def test_onnxruntime_computes_what_the_layer_does(rng, tmp_path, options, size):
     for tried in [SIZE] if size == SIZE else [SIZE, OTHER_SIZE]:
         for batch in (0, 1, 3):
             check_same(tmp_path / "model.onnx", model, images(rng, batch, tried))
+
+
+@on_tensorflow
+@pytest.mark.parametrize("size", [SIZE, UNKNOWN], ids=["known size", "unknown size"])
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+def test_openvino_computes_what_the_layer_does(rng, tmp_path, options, size):
+    openvino = pytest.importorskip("openvino")
+    model = sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, **options), size=size)
+    export_onnx(model, tmp_path / "model.onnx")
+    core = openvino.Core()
+    core.add_extension(openvino_extension())
+    read = core.compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for tried in [SIZE] if size == SIZE else [SIZE, OTHER_SIZE]:
+        given = images(rng, size=tried)
+        (expected,) = by_keras(model, given)
+        np.testing.assert_allclose(read(given)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_without_openvino_its_extension_names_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino.frontend.onnx", None)
+    with pytest.raises(ImportError, match="pip install openvino"):
+        openvino_extension()
 
 
 @on_tensorflow
