@@ -21,6 +21,7 @@ from deformconv import (
     export_onnx,
     openvino_extension,
 )
+from deformconv.exchange import onnx_export
 from deformconv.study.digits import models
 
 # Elsewhere each export starts a process: one test of that, below, is enough.
@@ -136,6 +137,41 @@ def test_without_openvino_its_extension_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino.frontend.onnx", None)
     with pytest.raises(ImportError, match="pip install openvino"):
         openvino_extension()
+
+
+def test_a_diverged_model_is_refused(rng, tmp_path):
+    model = sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, name="mine"))
+    model.layers[0].offset_conv.bias.assign(np.r_[np.nan, np.zeros(11)])
+    with pytest.raises(ValueError, match="'.*mine/offset_conv/bias' has not: the training diverged"):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+    infinite = sequential(rng, layers.Rescaling(3e38), DeformableConv2D(FILTERS, KERNEL_SIZE))
+    with pytest.raises(ValueError, match="must give finite outputs"):
+        export_onnx(infinite, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@on_tensorflow
+def test_a_diverged_model_is_exported_if_asked_for(rng, tmp_path):
+    model = sequential(rng, layers.Conv2D(3, 1))
+    model.layers[0].bias.assign([np.inf, 0, 0])
+    assert export_onnx(model, tmp_path / "model.onnx", finite=False) < 1e-5
+    (outputs,) = run(tmp_path / "model.onnx", images(rng)).values()
+    assert np.isinf(outputs[..., 0]).all() and np.isfinite(outputs[..., 1:]).all()
+
+
+def test_the_largest_difference_is_told(rng, tmp_path):
+    model = sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE))
+    assert 0 <= export_onnx(model, tmp_path / "model.onnx") < 1e-5
+
+
+@on_tensorflow
+def test_a_file_that_computes_something_else_is_not_written(rng, tmp_path, monkeypatch):
+    made, other = onnx_export.convert_here, sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE))
+    monkeypatch.setattr(onnx_export, "convert_here", lambda model, signature: made(other, signature))
+    with pytest.raises(RuntimeError, match="does not compute what the model does: in onnxruntime .* differs by"):
+        export_onnx(sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE)), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @on_tensorflow
