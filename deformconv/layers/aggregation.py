@@ -61,7 +61,7 @@ class DynamicAggregation(keras.layers.Layer):
         self._taps = tap_count(self.kernel_size, remove_center)
         self.input_spec = keras.layers.InputSpec(ndim=4)
         # As in `DeformableConv2D`: XLA cannot compile a native kernel.
-        self.supports_jit = not engines.has_native_kernel()
+        self.supports_jit = engines.supports_jit()
 
     def _check_channels(self, input_shape: Shape) -> int:
         channels = input_shape[-1]
