@@ -92,10 +92,14 @@ class DynamicAggregation(keras.layers.Layer):
         layer.build((None, None, None, channels))
         return layer
 
-    def _dense_in_order(self, name: str, channels: int, units: int) -> DenseInOrder:
+    def _dense_in_order(
+        self, name: str, channels: int, units: int, bias_initializer: Identifier = "zeros"
+    ) -> DenseInOrder:
         # Eight bits cannot name a pixel and a fraction.
         dtype = "float32" if self.compute_dtype in ("float16", "bfloat16") else self.dtype_policy
-        layer = DenseInOrder(units, kernel_initializer="zeros", dtype=dtype, name=name)
+        layer = DenseInOrder(
+            units, kernel_initializer="zeros", bias_initializer=bias_initializer, dtype=dtype, name=name
+        )
         layer.build((None, None, None, channels))
         return layer
 
