@@ -91,4 +91,4 @@ def _is_dead_by_design(layer: keras.layers.Layer) -> bool:
 
 def _digest(weight: keras.Variable) -> bytes:
     """A weight in 16 bytes: a copy of each would be another model in memory."""
-    return hashlib.blake2b(np.ascontiguousarray(ops.convert_to_numpy(weight)), digest_size=16).digest()
+    return hashlib.blake2b(ops.convert_to_numpy(weight).tobytes(), digest_size=16).digest()

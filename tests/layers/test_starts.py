@@ -86,7 +86,8 @@ def train(*layers, size=(5, 4)):
 
 
 @pytest.mark.parametrize("first, second", list(itertools.product(LAYERS, repeat=2)))
-def test_every_weight_of_two_layers_in_a_row_moves(first, second):
+def test_every_weight_of_two_layers_in_a_row_moves(tf, first, second):
+    """On one engine: what moves is a matter of the layers, and there are many pairs."""
     size = (5, 5) if "2017" in first + second else (5, 4)  # 2017's takes squares alone
     paths, moved = train(LAYERS[first]("first"), LAYERS[second]("second"), size=size)
     never = [path for a, b, path in DEAD if re.fullmatch(a, first) and re.fullmatch(b, second)]
