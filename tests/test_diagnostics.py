@@ -115,6 +115,16 @@ def test_a_weight_whose_turn_comes_later_is_not_dead_nor_is_one_that_is_frozen(r
     assert diagnostics.dead_weights(model, *batch) == []
 
 
+def test_what_is_frozen_stays_frozen_while_it_is_tried(rng):
+    """A mask that is kept at zero: nothing that it hides can learn."""
+    model, *batch = v4_in_a_row(rng)
+    bias = model.get_layer("second").offset_mask.bias
+    bias.assign(np.ones(bias.shape))
+    model.get_layer("first").offset_mask.trainable = False
+    dead = ["/".join(path.split("/")[-3:]) for path in diagnostics.dead_weights(model, *batch, loss="mse")]
+    assert dead == ["first/value_proj/kernel", "first/value_proj/bias", "first/output_proj/kernel"]
+
+
 def test_without_a_loss_nothing_learns(rng):
     model, *batch = v4_in_a_row(rng)
     with pytest.raises(ValueError, match="`loss` must be given, for `model` is not compiled with one"):
