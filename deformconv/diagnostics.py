@@ -1,17 +1,62 @@
-"""What a trained network does with its offsets: how large they are, how far its taps reach, which pixels it sees."""
+"""What a network does with its offsets: how large they are, how far taps reach, what it sees; what does not learn."""
 
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from deformconv.arguments import check_count
 from deformconv.layers import DeformableConv2D
 from deformconv.layers.inside import all_layers
 from deformconv.types import Tensor
+
+
+def dead_weights(model: keras.Model, inputs: Any, targets: Any, loss: Any = None, steps: int = 5) -> list[str]:
+    """The trainable weights that training leaves to the bit as they are: no gradient reaches them.
+
+    A gradient of zero at the start proves little: an offset waits for its mask, which moves first. So a copy of the
+    model takes a few steps of Adam. Two `DCNv4` in a row are an example of what is found; see there.
+
+    Args:
+        model: functional or Sequential. It stays as it is.
+        inputs, targets: one batch, as for `model.train_on_batch`.
+        loss: as for `model.compile`; None for that of the model, which is compiled then.
+        steps: of Adam. A weight may wait for another one, that for a third, a step each.
+
+    Returns:
+        The paths of the weights; an empty list if all learn.
+
+    Raises:
+        ValueError: if there is neither a `loss` nor one of the model, or `steps` is not positive.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((5, 4, 6)), DCNv4(groups=2), keras.layers.ReLU()])
+        >>> images = np.random.default_rng(0).normal(size=(3, 5, 4, 6))
+        >>> dead = diagnostics.dead_weights(model, images, images, loss="mse")
+        >>> len(dead), len(model.trainable_weights)
+        (6, 6)
+    """
+    if loss is None:
+        loss = getattr(model, "loss", None)
+    if loss is None:
+        raise ValueError('`loss` must be given, for `model` is not compiled with one; for instance loss="mse".')
+    check_count("steps", steps)
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for copied, weight in zip(copy.weights, model.weights, strict=True):
+        copied.trainable = weight.trainable
+    copy.compile(keras.optimizers.Adam(1e-3), loss)
+    for _ in range(steps):
+        copy.train_on_batch(inputs, targets)
+    return [
+        weight.path
+        for weight, copied in zip(model.weights, copy.weights, strict=True)
+        if weight.trainable and np.array_equal(*(ops.convert_to_numpy(each) for each in (weight, copied)))
+    ]
 
 
 class Look(NamedTuple):

@@ -62,7 +62,7 @@ class DynamicAggregation(KeepsFrozen):
         self._taps = tap_count(self.kernel_size, remove_center)
         self.input_spec = keras.layers.InputSpec(ndim=4)
         # As in `DeformableConv2D`: XLA cannot compile a native kernel.
-        self.supports_jit = not engines.has_native_kernel()
+        self.supports_jit = engines.supports_jit()
 
     def _check_channels(self, input_shape: Shape) -> int:
         channels = input_shape[-1]
@@ -93,10 +93,14 @@ class DynamicAggregation(KeepsFrozen):
         layer.build((None, None, None, channels))
         return layer
 
-    def _dense_in_order(self, name: str, channels: int, units: int) -> DenseInOrder:
+    def _dense_in_order(
+        self, name: str, channels: int, units: int, bias_initializer: Identifier = "zeros"
+    ) -> DenseInOrder:
         # Eight bits cannot name a pixel and a fraction.
         dtype = "float32" if self.compute_dtype in ("float16", "bfloat16") else self.dtype_policy
-        layer = DenseInOrder(units, kernel_initializer="zeros", dtype=dtype, name=name)
+        layer = DenseInOrder(
+            units, kernel_initializer="zeros", bias_initializer=bias_initializer, dtype=dtype, name=name
+        )
         layer.build((None, None, None, channels))
         return layer
 

@@ -55,7 +55,7 @@ class ConvOffset2D(KeepsFrozen):
         self.layout = layout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        self.supports_jit = layout == "2017" or not engines.has_native_kernel()
+        self.supports_jit = layout == "2017" or engines.supports_jit()
 
     def build(self, input_shape: Shape) -> None:
         _, height, width, channels = input_shape

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from deformconv.conventions import dcnv4_channels, from_dcnv4
+from deformconv.conventions import dcnv4_channels, from_dcnv4, to_dcnv4
 from deformconv.layers.aggregation import DynamicAggregation
-from deformconv.types import Config, Padding, Pair, Shape, Tensor
+from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -21,6 +21,13 @@ class DCNv4(DynamicAggregation):
     (equation 1 of the paper) as in `DCNv3`, but the mask is any number, with no softmax, and one dense layer makes
     offsets and mask straight from the input, or from a depthwise convolution of it. It starts at zero: so the
     mask starts at 0, the sum too, and the offsets start to learn one step after the mask.
+
+    **Where that start cannot learn.** Its authors have the layer beside a shortcut, `x + layer(x)`, where to start by
+    adding nothing is right. Without one, the next layer sees zeros alone. If that is another `DCNv4`, or a
+    ReLU, no gradient comes back from it: all but the last biases stay as they are for ever, and the loss says nothing
+    of the reason. There, let the layer start as an average pooling, as `DCNv3` does, by
+    `mask_bias_initializer=keras.initializers.Constant(1 / 9)` for nine taps. `center_feature_scale=True` also helps.
+    `deformconv.diagnostics.dead_weights` finds what does not learn in a model.
 
     The authors' module takes no strides, keeps the input's size and takes pixels in one row, `(batch, height * width,
     channels)`. Here each output pixel takes its offsets and its mask from the pixel at the centre of its kernel.
@@ -37,6 +44,8 @@ class DCNv4(DynamicAggregation):
         remove_center: whether to leave out the centre tap; for an odd `kernel_size`.
         output_bias: whether `output_proj` has a bias.
         without_pointwise: whether to leave out `value_proj` and `output_proj`.
+        mask_bias_initializer: of those biases of `offset_mask` that belong to the mask, so it is what the mask starts
+            as; the authors' start is zero. The other weights of `offset_mask` start at zero.
         **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
@@ -73,6 +82,7 @@ class DCNv4(DynamicAggregation):
         remove_center: bool = False,
         output_bias: bool = True,
         without_pointwise: bool = False,
+        mask_bias_initializer: Identifier = "zeros",
         **kwargs: Any,
     ):
         super().__init__(
@@ -89,6 +99,7 @@ class DCNv4(DynamicAggregation):
         )
         self.output_bias = output_bias
         self.without_pointwise = without_pointwise
+        self.mask_bias_initializer = keras.initializers.get(mask_bias_initializer)
 
     def build(self, input_shape: Shape) -> None:
         channels = self._check_channels(input_shape)
@@ -96,7 +107,7 @@ class DCNv4(DynamicAggregation):
             self.value_proj = self._dense("value_proj", channels, channels, "glorot_uniform")
         self.offset_mask_dw = self._depthwise("offset_mask_dw", channels) if self.dw_kernel_size else None
         made = dcnv4_channels(self.kernel_size, self.groups, self.remove_center)
-        self.offset_mask = self._dense_in_order("offset_mask", channels, made)
+        self.offset_mask = self._dense_in_order("offset_mask", channels, made, self._initial_bias)
         if self.center_feature_scale:
             self.center_feature_scale_proj = self._dense("center_feature_scale_proj", channels, self.groups)
         if not self.without_pointwise:
@@ -104,6 +115,14 @@ class DCNv4(DynamicAggregation):
                 "output_proj", channels, channels, "glorot_uniform", use_bias=self.output_bias
             )
         self._freeze()
+
+    def _initial_bias(self, shape: Shape, dtype: Any = None) -> Tensor:
+        """Of `offset_mask`: zeros but for the mask's."""
+        points = self.groups * self.kernel_size[0] * self.kernel_size[1]
+        mask = self.mask_bias_initializer((points,), dtype=dtype)
+        return to_dcnv4(
+            ops.zeros(2 * points, dtype=dtype), mask, self.kernel_size, self.groups, remove_center=self.remove_center
+        )
 
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.shape[0] == 0:
@@ -134,4 +153,5 @@ class DCNv4(DynamicAggregation):
             **super().get_config(),
             "output_bias": self.output_bias,
             "without_pointwise": self.without_pointwise,
+            "mask_bias_initializer": keras.initializers.serialize(self.mask_bias_initializer),
         }

@@ -125,7 +125,7 @@ class DeformableConv2D(KeepsFrozen):
 
         self.input_spec = keras.layers.InputSpec(ndim=4)
         # `jit_compile="auto"` asks this: XLA cannot compile a native kernel.
-        self.supports_jit = not engines.has_native_kernel()
+        self.supports_jit = engines.supports_jit()
         taps = self.kernel_size[0] * self.kernel_size[1]
         self._offset_channels = 2 * taps * offset_groups
         self.offset_conv = OffsetConv2D(

@@ -65,7 +65,7 @@ class DeformableRoIPooling2D(KeepsFrozen):
         check_count("sampling_ratio", sampling_ratio, ' 0 means "by the size of the box" elsewhere; not here.')
         self.offset_scale = offset_scale
         self.spatial_scale = spatial_scale
-        self.supports_jit = not engines.has_native_kernel()
+        self.supports_jit = engines.supports_jit()
         self.offset_layers = [
             keras.layers.Dense(units, activation="relu", dtype=self.dtype_policy, name=f"offset_dense_{i}")
             for i, units in enumerate(self.offset_units)

@@ -68,7 +68,7 @@ class SpatialTransformer(KeepsFrozen):
         self.localisation = localisation
         self.output_size = None if output_size is None else pair("output_size", output_size)
         self.padding = padding
-        self.supports_jit = not engines.has_native_kernel()
+        self.supports_jit = engines.supports_jit()
         # The coordinates must not be rounded to half precision.
         self.transform = keras.layers.Dense(
             6,

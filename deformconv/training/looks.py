@@ -104,11 +104,14 @@ class Looks:
             raise ValueError(f"The processes see different files at {where}; they must share the folder.")
         if self.logs and self.first:
             self.log = Logs(self.logs, self.done)
+        self.standstill = health.Standstill(self.model, self.done) if self.first else None
         self.started = time.perf_counter() - self.state["seconds"]
 
     def take(self, done: int, told: dict[str, float], images_per_second: float) -> None:
         """A look after `done` steps."""
         lengths = health.check(self.model, self.probed, done, told["loss"])
+        if self.standstill:
+            self.standstill.look(done)
         validated = self.validation() if self.validation else {}
         looks = self.state["looks"] + 1
         if validated and validated["validation_loss"] < self.state["lowest"].get("validation_loss", np.inf):

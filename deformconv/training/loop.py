@@ -53,7 +53,8 @@ def fit(
     """Trains a classifier in place: Adam, its learning rate falling to zero along a cosine.
 
     Inside `devices.spread` it shares each batch among several devices. Where it looks, every so many steps, it stops
-    at a number that is not finite and at offsets that have left the picture (`health.Diverged`), with advice.
+    at a number that is not finite and at offsets that have left the picture (`health.Diverged`), with advice. It warns
+    of weights that do not move.
 
     Args:
         model: from images to class probabilities. What is frozen stays as it is.
