@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from deformconv.layers import DeformableConv2D
+from deformconv.layers.layout import check_channels_last
 from deformconv.types import Tensor
 
 
@@ -24,6 +25,12 @@ def offsets_of(model: keras.Model, images: Tensor) -> dict[str, np.ndarray]:
         made = ops.convert_to_numpy(layer.offsets_and_mask(seen[layer.name])[0])
         offsets[layer.name] = made.reshape(*made.shape[:3], layer.offset_groups, *layer.kernel_size, 2)
     return offsets
+
+
+def input_size(layer: DeformableConv2D) -> tuple[int | None, int | None]:
+    """Height and width of what a layer of a model reads."""
+    shape = layer.input.shape
+    return shape[2:] if layer.data_format == "channels_first" else shape[1:3]
 
 
 def offset_statistics(model: keras.Model, images: Tensor) -> dict[str, dict[str, float]]:
@@ -58,6 +65,7 @@ def dilation_on_digits(model: keras.Model, images: np.ndarray) -> dict[str, dict
 
     On the digit is a pixel whose part of the image holds something brighter than a quarter; None where there is none.
     """
+    check_channels_last(model, "`dilation_on_digits`")
     dilations = {}
     for name, offsets in offsets_of(model, images).items():
         dilation = effective_dilation(offsets, model.get_layer(name).dilation_rate)
@@ -84,6 +92,7 @@ def effective_receptive_field(
     Each pixel is made brighter by `step` in turn; counted is the length of the change over the channels. A gradient
     would tell the same for small steps, but not through ReLUs that are about to open.
     """
+    check_channels_last(model, "`effective_receptive_field`")
     height, width, _ = image.shape
     brighter = image + step * np.eye(height * width, dtype="float32").reshape(-1, height, width, 1)
     outputs = keras.Model(model.inputs[0], model.get_layer(layer).output)

@@ -34,7 +34,7 @@ def check(model: keras.Model, images: Tensor, step: int, loss: float) -> dict[st
         return {}
     lengths = {}
     for name, offsets in diagnostics.offsets_of(model, images).items():
-        height, width = model.get_layer(name).input.shape[1:3]
+        height, width = diagnostics.input_size(model.get_layer(name))
         lengths[name] = float(np.linalg.norm(offsets, axis=-1).mean())
         if height and width and not lengths[name] <= height + width:
             raise Diverged(
