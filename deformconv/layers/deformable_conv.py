@@ -175,7 +175,7 @@ class DeformableConv2D(MapLayer):
             seen, groups = layer.kernel.shape[2], layer.groups
             deformable.build(deformable._shape_turned((None, None, None, seen * groups)))
             deformable.kernel.assign(layer.kernel)
-            if layer.use_bias:
+            if layer.use_bias and deformable.bias is not None:
                 deformable.bias.assign(layer.bias)
         return deformable
 
