@@ -148,6 +148,18 @@ def test_a_layer_looks_there_within_autocast(torch, way, look):
         assert (torch.ones(1, 1) @ torch.ones(1, 1)).dtype == torch.bfloat16  # it is as on as before
 
 
+def test_pytorchs_compiler_keeps_full_precision_within_autocast(torch):
+    layer = with_weights(DeformableConv2D(1, 1), image().shape, offset_conv__kernel={(0, 0, 1, 0): AWAY})
+    inputs = torch.from_numpy(image())
+
+    def offsets(inputs):
+        with torch.autocast("cpu", torch.bfloat16):
+            return layer.offsets_and_mask(inputs)[0]
+
+    compiled = torch.compile(offsets, backend="aot_eager", fullgraph=True)
+    np.testing.assert_array_equal(compiled(inputs)[..., 0].detach(), np.float32(AWAY))
+
+
 def test_boxes_pass_a_model_of_a_mixed_policy_and_its_file(tmp_path):
     maps, boxes = keras.Input((ROWS, COLUMNS, 2)), keras.Input((1, 4))
     layer = DeformableRoIPooling2D((2, 1), dtype="mixed_bfloat16", data_format="channels_last")
