@@ -9,7 +9,9 @@ HALF = ("float16", "bfloat16")
 
 def at_least_float32(policy: keras.DTypePolicy) -> Any:
     """The policy of a layer that makes coordinates within one of `policy`."""
-    return "float32" if policy.compute_dtype in HALF else policy
+    # A map has a policy for each path, which is not known before the layer is built.
+    mapped = isinstance(policy, keras.dtype_policies.DTypePolicyMap)
+    return "float32" if mapped or policy.compute_dtype in HALF else policy
 
 
 def raise_to_float32(layer: keras.layers.Layer) -> None:

@@ -195,6 +195,21 @@ def test_an_affine_grid_is_exact_within_autocast(torch):
     np.testing.assert_allclose(grid[0, 1100, 0, 0], 600 + 500 * 1.003, rtol=1e-6)
 
 
+@pytest.mark.parametrize("made_by", ["offset_conv", "offset", "offset_dense"])
+def test_a_map_of_policies_says_nothing_of_what_makes_coordinates(made_by):
+    policies = keras.dtype_policies.DTypePolicyMap("float32")
+    policies["looks.*"] = keras.DTypePolicy("mixed_bfloat16")
+    options = {"name": "looks", "dtype": policies, "data_format": "channels_last"}
+    layer, shapes = {
+        "offset_conv": (DeformableConv2D(1, 1, **options), [(1, 5, 4, 2)]),
+        "offset": (DCNv3(3, groups=1, **options), [(1, 5, 4, 2)]),
+        "offset_dense": (DeformableRoIPooling2D(1, **options), [(1, 5, 4, 2), (1, 1, 4)]),
+    }[made_by]
+    layer.build(*shapes)
+    (maker,) = [each for each in layer._flatten_layers() if each.name == made_by]
+    assert (layer.compute_dtype, maker.compute_dtype) == ("bfloat16", "float32")
+
+
 def test_a_localisation_keeps_what_precision_its_weights_have_left():
     """Those of a file may be of pure half precision: float32 would not bring back what is gone."""
     layers = keras.layers
