@@ -12,6 +12,7 @@ from keras import ops
 from deformconv.arguments import check_count
 from deformconv.layers import DeformableConv2D
 from deformconv.layers.inside import all_layers
+from deformconv.layers.layout import check_channels_last
 from deformconv.types import Tensor
 
 
@@ -69,7 +70,7 @@ class Look(NamedTuple):
 
     name: str
     layer: DeformableConv2D
-    size: tuple[int, int]
+    size: tuple[Any, Any]
     offsets: np.ndarray
 
 
@@ -98,7 +99,8 @@ def looks(model: keras.Model, images: Tensor) -> list[Look]:
             made = ops.convert_to_numpy(offsets)
             made = made.reshape(*made.shape[:3], layer.offset_groups, *layer.kernel_size, 2)
             number = next(calls)
-            found.append(Look(name if number == 1 else f"{name} ({number})", layer, inputs.shape[1:3], made))
+            _, height, width, _ = layer._shape_channels_last(inputs.shape)
+            found.append(Look(name if number == 1 else f"{name} ({number})", layer, (height, width), made))
             return offsets, mask
 
         return offsets_and_mask
@@ -150,6 +152,7 @@ def dilation_on_digits(model: keras.Model, images: np.ndarray) -> dict[str, dict
 
     On the digit is a pixel whose part of the image holds something brighter than a quarter; None where there is none.
     """
+    check_channels_last(model, "`dilation_on_digits`")
     dilations = {}
     for name, layer, _, offsets in looks(model, images):
         dilation = effective_dilation(offsets, layer.dilation_rate)
@@ -176,6 +179,7 @@ def effective_receptive_field(
     Each pixel is made brighter by `step` in turn; counted is the length of the change over the channels. A gradient
     would tell the same for small steps, but not through ReLUs that are about to open.
     """
+    check_channels_last(model, "`effective_receptive_field`")
     height, width, _ = image.shape
     brighter = image + step * np.eye(height * width, dtype="float32").reshape(-1, height, width, 1)
     outputs = keras.Model(model.inputs[0], model.get_layer(layer).output)

@@ -262,7 +262,7 @@ def _network(options, shape, classes):
 def _load(options):
     import keras
 
-    import deformconv.layers  # noqa: F401 (registers the layers that the file may hold)
+    from deformconv.layers.layout import check_channels_last  # its package registers the layers that the file may hold
 
     # Keras draws weights before it reads them, and JAX insists that all processes draw the same.
     keras.utils.set_random_seed(options.seed)
@@ -272,6 +272,7 @@ def _load(options):
             f"--model must be from images (batch, height, width, channels) to (batch, classes); {options.model} "
             f"is from {model.input_shape} to {model.output_shape}."
         )
+    check_channels_last(model, "--model")
     return model
 
 

@@ -18,11 +18,11 @@ from deformconv.types import StrPath
 def export_onnx(model: keras.Model, path: StrPath, *, input_signature: Any = None, finite: bool = True) -> float | None:
     """Writes a model as an ONNX file of opset 22, with one `DeformConv` node per deformable convolution.
 
-    The file computes what `model(inputs, training=False)` computes, channels last; batch, height and width stay
-    unknown where they are. The other layers of this package become gathers, standard layers what tf2onnx makes of
-    them. Inputs have the names of the model's inputs, outputs those of the layers that they come from (a
-    dictionary's: its keys; a subclassed model's: `output_0` and so on). onnxruntime runs `DeformConv` on the CPU from
-    version 1.25 on.
+    The file computes what `model(inputs, training=False)` computes, with the model's own order of axes; batch, height
+    and width stay unknown where they are. The other layers of this package become gathers, standard layers what
+    tf2onnx makes of them. Inputs have the names of the model's inputs, outputs those of the layers that they come from
+    (a dictionary's: its keys; a subclassed model's: `output_0` and so on). onnxruntime runs `DeformConv` on the CPU
+    from version 1.25 on.
 
     On JAX and PyTorch the model goes to TensorFlow, in a process of its own, as a `.keras` file.
 

@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from deformconv.conventions import dcnv4_channels, from_dcnv4, to_dcnv4
+from deformconv.engines.precision import full_precision
 from deformconv.layers.aggregation import DynamicAggregation
-from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
+from deformconv.types import Config, DataFormat, Identifier, Padding, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -46,13 +47,16 @@ class DCNv4(DynamicAggregation):
         without_pointwise: whether to leave out `value_proj` and `output_proj`.
         mask_bias_initializer: of those biases of `offset_mask` that belong to the mask, so it is what the mask starts
             as; the authors' start is zero. The other weights of `offset_mask` start at zero.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
         **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
-        `(batch, height, width, channels)`; batch, height and width may be unknown.
+        `(batch, height, width, channels)`; batch, height and width may be unknown. With `"channels_first"`
+        `(batch, channels, height, width)`.
 
     Output shape:
-        `(batch, out_height, out_width, channels)`, sized as `keras.layers.Conv2D`'s.
+        `(batch, out_height, out_width, channels)`, or `(batch, channels, out_height, out_width)`: sized as
+        `keras.layers.Conv2D`'s.
 
     Attributes:
         value_proj, offset_mask_dw, offset_mask, center_feature_scale_proj, output_proj: the layers that own weights.
@@ -83,6 +87,7 @@ class DCNv4(DynamicAggregation):
         output_bias: bool = True,
         without_pointwise: bool = False,
         mask_bias_initializer: Identifier = "zeros",
+        data_format: DataFormat | None = None,
         **kwargs: Any,
     ):
         super().__init__(
@@ -95,6 +100,7 @@ class DCNv4(DynamicAggregation):
             dw_kernel_size,
             center_feature_scale,
             remove_center,
+            data_format,
             **kwargs,
         )
         self.output_bias = output_bias
@@ -128,14 +134,15 @@ class DCNv4(DynamicAggregation):
         if inputs.shape[0] == 0:
             # As in `DeformableConv2D`: TensorFlow's convolutions give an empty batch the wrong shape.
             return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
-        values = inputs if self.without_pointwise else self.value_proj(inputs)
+        maps = self._channels_last(inputs)
+        values = maps if self.without_pointwise else self.value_proj(maps)
         outputs = self._aggregate(values, *self.offsets_and_mask(inputs))
         if self.center_feature_scale:
             outputs = self._blend(outputs, values, self.center_feature_scale_proj(outputs))
-        return outputs if self.without_pointwise else self.output_proj(outputs)
+        return self._turned(outputs if self.without_pointwise else self.output_proj(outputs))
 
     def offsets_and_mask(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order."""
+        """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order and channels last."""
         order: dict[str, Any] = {"kernel_size": self.kernel_size, "groups": self.groups}
         order["remove_center"] = self.remove_center
         stretch: dict[str, Any] = {"dilation_rate": self.dilation_rate, "offset_scale": self.offset_scale}
@@ -144,7 +151,9 @@ class DCNv4(DynamicAggregation):
             lambda bias: from_dcnv4(bias, **order, **stretch)[0],
         )
         mask_order = (lambda kernel: from_dcnv4(kernel, **order)[1], lambda bias: from_dcnv4(bias, **order)[1])
-        seen = self._at_centres(inputs, self.offset_mask_dw)
+        maps = self._channels_last(inputs)
+        with full_precision(maps):
+            seen = self._at_centres(maps, self.offset_mask_dw)
         offsets, mask = self.offset_mask(seen, orders=[offsets_order, mask_order])
         return offsets, mask
 

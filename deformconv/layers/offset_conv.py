@@ -7,13 +7,15 @@ import keras
 from keras import ops
 
 from deformconv.arguments import check_padding, output_size
+from deformconv.engines.precision import full_precision
+from deformconv.layers.precision import at_least_float32
 from deformconv.types import Padding, Tensor
 
 
 class OffsetConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` for offsets: it starts at zero, and differs in four ways.
 
-    - It computes in float32 at least, whatever the policy: eight bits cannot name a pixel and a fraction.
+    - It computes in float32 at least, whatever the policy and PyTorch's autocast say, and channels last.
     - It takes explicit padding, and strides together with dilation, as the deformable convolution does.
     - Its weights may learn at a rate of their own (`lr_multiplier`).
     - Its initial weights are zero: no offset, and a mask of one.
@@ -45,7 +47,7 @@ class OffsetConv2D(keras.layers.Conv2D):
             data_format="channels_last",
             kernel_initializer="zeros",
             bias_initializer="zeros",
-            dtype="float32" if dtype_policy.compute_dtype in ("float16", "bfloat16") else dtype_policy,
+            dtype=at_least_float32(dtype_policy),
             name=name,
         )
         self._pads = None if padding in ("valid", "same") else check_padding(padding)
@@ -55,7 +57,8 @@ class OffsetConv2D(keras.layers.Conv2D):
     def call(self, inputs: Tensor) -> Tensor:
         if self._pads:
             inputs = ops.pad(inputs, ((0, 0), *self._pads, (0, 0)))
-        outputs = self.convolution_op(inputs, self._in_use(self.kernel)) + self._in_use(self.bias)
+        with full_precision(inputs):
+            outputs = self.convolution_op(inputs, self._in_use(self.kernel)) + self._in_use(self.bias)
         return outputs[:, *self._kept(ops.shape(inputs)[1:3])] if self._thinned else outputs
 
     def _in_use(self, weight: keras.Variable) -> Tensor:

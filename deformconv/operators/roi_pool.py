@@ -30,7 +30,8 @@ def deform_roi_pool2d(
     Args:
         inputs: float tensor `(batch, height, width, channels)`: the feature maps.
         boxes: `(batch, boxes, 4)`, the edges `(y1, x1, y2, x2)` of as many boxes in each image; `(0, 0, h, w)` is the
-            whole of it. They are no pixel centres: those of the first pixel lie at 0.5 here.
+            whole of it. They are no pixel centres: those of the first pixel lie at 0.5 here. All coordinates have the
+            boxes' type, float32 at least.
         offsets: None, or `(batch, boxes, out_height, out_width, 2)`: how far each bin moves, `(y, x)`, as fractions
             of the box's height and width once multiplied by `offset_scale`.
         output_size: int or pair: bins of a box, down and across.
@@ -66,7 +67,7 @@ def deform_roi_pool2d(
     fractions = ops.reshape(fractions, (bins[0], sampling_ratio, bins[1], sampling_ratio, 2))
     fractions = ops.reshape(ops.transpose(fractions, (0, 2, 1, 3, 4)), (*bins, sampling_ratio**2, 2))
     if offsets is not None:
-        offsets = as_coordinates(ops.convert_to_tensor(offsets))
+        offsets = ops.cast(as_coordinates(ops.convert_to_tensor(offsets)), boxes.dtype)
         check_per_bin("offsets", offsets, boxes, (*bins, 2))
         fractions = fractions + offset_scale * offsets[..., None, :]
     # An edge at 0 is half a pixel before the centre of pixel 0.

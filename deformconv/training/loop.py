@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deformconv.layers.inside import all_layers
+from deformconv.layers.layout import check_channels_last
 from deformconv.training import devices
 from deformconv.training.feeds import Feed, shuffled
 from deformconv.training.looks import Looks, Validation
@@ -58,7 +59,8 @@ def fit(
 
     Args:
         model: from images to class probabilities. What is frozen stays as it is.
-        images, labels: the training set, `(n, h, w, c)`, floats, or bytes that are divided by 255; and `(n,)`.
+        images, labels: the training set, `(n, h, w, c)`, floats, or bytes that are divided by 255; and `(n,)`. Without
+            `scaling` images may be of any shape that `model` takes.
         steps: number of optimizer steps.
         batch_size: images a step, over all devices.
         learning_rate: Adam's, at its highest; or a `keras.optimizers.schedules.LearningRateSchedule` of the steps.
@@ -91,6 +93,8 @@ def fit(
         OSError: if a checkpoint cannot be written; the one before is whole.
     """
     _check(images, labels, steps, batch_size, accumulate, steps_per_call, every, validation, patience)
+    if scaling is not None:
+        check_channels_last(model, "`scaling`")
     size = batch_size // accumulate
     rng = np.random.default_rng(seed)
     index = shuffled(len(images), steps * batch_size, rng)

@@ -157,6 +157,7 @@ def test_half_precision_trains(capsys):
         ("own.npz --model few.keras", "--model must have an output for each of the 2 classes; it has 1"),
         ("own.npz --model colour.keras", r"--model must take images of \(9, 7, 1\); it takes \(9, 7, 3\)"),
         ("own.npz --model image.keras", "--model must be from images .* to .*; image.keras is from"),
+        ("own.npz --model first.keras", "--model needs a model with channels last; layer 'mean' has data_format="),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_a_line_and_nothing_is_written(capsys, options, words):
@@ -166,6 +167,8 @@ def test_what_cannot_be_trained_is_refused_in_a_line_and_nothing_is_written(caps
         a_model("few.keras", flat(), keras.layers.Dense(1, "softmax"))
         a_model("colour.keras", flat(), keras.layers.Dense(2, "softmax"), shape=(9, 7, 3))
         a_model("image.keras", keras.layers.Conv2D(1, 3))
+        mean = keras.layers.GlobalAveragePooling2D(data_format="channels_first", name="mean")
+        a_model("first.keras", mean, keras.layers.Dense(2, "softmax"))
     assert train(*options.split()) == 2
     said = capsys.readouterr().err
     assert re.fullmatch("deformconv: error: .+\n", said) and re.search(words, said), said

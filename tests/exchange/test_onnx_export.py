@@ -285,6 +285,16 @@ def test_the_other_layers_of_this_package_give_the_same(rng, tmp_path, name):
         check_same(tmp_path / "model.onnx", model, *[images(rng, batch), boxes][: len(model.inputs)])
 
 
+@on_tensorflow
+@pytest.mark.parametrize("cls", [DeformableConv2D, ConvOffset2D, DCNv3, DCNv4])
+def test_a_layer_with_channels_first_is_turned_in_the_file_as_well(rng, tmp_path, cls):
+    arguments = (FILTERS, KERNEL_SIZE) if cls is DeformableConv2D else ()
+    layer = cls(*arguments, data_format="channels_first")
+    model = sequential(rng, layer, size=(CHANNELS, HEIGHT, WIDTH))
+    export_onnx(model, tmp_path / "model.onnx")
+    check_same(tmp_path / "model.onnx", model, images(rng, size=(CHANNELS, HEIGHT, WIDTH)))
+
+
 STANDARD = {
     "constants that are no weights": lambda: layers.Normalization(mean=np.arange(4.0), variance=np.arange(1, 5.0)),
     "large constants": lambda: keras.Sequential(
