@@ -62,8 +62,8 @@ class ImageFolder:
             if other is not None:
                 raise ValueError(
                     f"Pictures must have one size, or be given one; received {self.paths[0]} with height and width "
-                    f"{size}, {self.paths[other]} with {headers[other].size}. Say which: `size=(height, width)`, on the "
-                    "command line --size HEIGHT WIDTH."
+                    f"{size}, {self.paths[other]} with {headers[other].size}. Say which: `size=(height, width)`, on "
+                    "the command line --size HEIGHT WIDTH."
                 )
         self.grey = all(header.grey for header in headers) if grey is None else grey
         self.shape = (len(self.paths), *size, 1 if self.grey else 3)

@@ -66,9 +66,9 @@ def header(path: Path) -> Header:
         moves = getattr(picture, "is_animated", False) and picture.format != "MPO"
         taken = mode in GREY + COLOUR and (mode != "I" or picture.format in ("PNG", "PPM"))
     if not taken:
+        modes = ", ".join(mode for mode in GREY + COLOUR if mode != "I")
         raise ValueError(
-            f"{path} must have one of Pillow's modes {', '.join(m for m in GREY + COLOUR if m != 'I')}; it has {mode!r}. "
-            "Save it with 8 bits a channel, grey or RGB."
+            f"{path} must have one of Pillow's modes {modes}; it has {mode!r}. Save it as grey or RGB with 8 bits."
         )
     return Header((width, height) if orientation in ON_ITS_SIDE else (height, width), mode in GREY, moves)
 

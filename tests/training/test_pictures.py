@@ -157,7 +157,9 @@ def test_inks_are_colours_in_photoshops_jpeg_too(read):
     colours = np.zeros((16, 16, 3), "uint8") + np.array(RED, "uint8")
     inks = Image.fromarray(colours).convert("CMYK")
     for suffix in (".jpg", ".tif"):
-        np.testing.assert_allclose(read(inks, suffix, **({"quality": 100} if suffix == ".jpg" else {})), colours, atol=3)
+        np.testing.assert_allclose(
+            read(inks, suffix, **({"quality": 100} if suffix == ".jpg" else {})), colours, atol=3
+        )
 
 
 @pytest.mark.parametrize("mode, suffix", [("F", ".tif"), ("I", ".tif"), ("LAB", ".tif")])
