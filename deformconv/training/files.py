@@ -14,8 +14,8 @@ UNREADABLE = (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeErro
 
 
 def set_aside(path: Path) -> Path:
-    """Gives a file the first free name after its own, `log-1.jsonl` after `log.jsonl`; returns that."""
-    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(1))
+    """Gives a file the first free name after its own, such as `log.jsonl.1`; returns that."""
+    names = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
     free = next(name for name in names if not name.exists())
     path.replace(free)
     return free

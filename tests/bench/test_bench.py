@@ -111,19 +111,19 @@ def test_results_that_are_no_longer_these_keep_their_numbers_under_another_name(
     assert second.content["results"] == [] and path.read_bytes() == first  # until there are new ones
     for median in (2, 3):
         second.add([{**row, "median": median}])
-    assert (tmp_path / "bench-1.json").read_bytes() == first and len(list(tmp_path.iterdir())) == 2
+    assert (tmp_path / "bench.json.1").read_bytes() == first and len(list(tmp_path.iterdir())) == 2
     assert [one["median"] for one in json.loads(path.read_text())["results"]] == [3]
-    assert "bench-1.json now" in capsys.readouterr().out
+    assert "bench.json.1 now" in capsys.readouterr().out
 
 
 def test_a_new_report_leaves_the_one_before(tmp_path, capsys):
     path = tmp_path / "bench-training.json"
     for number in range(3):
         files.write_new(path, {"number": number})
-    names = {"bench-training-1.json": 0, "bench-training-2.json": 1, "bench-training.json": 2}
+    names = {"bench-training.json.1": 0, "bench-training.json.2": 1, "bench-training.json": 2}
     found = {path.name: json.loads(path.read_text())["number"] for path in tmp_path.iterdir()}
     assert found == names
-    assert "bench-training-2.json now" in capsys.readouterr().out
+    assert "bench-training.json.2 now" in capsys.readouterr().out
 
 
 def test_the_committed_results_can_still_be_told():
