@@ -44,15 +44,16 @@ class Unfinished:
         return self.folder / f"{variant}-{seed}.npz"
 
     def _check(self, path):
-        difference = "unknown settings: it does not say which"
-        if path.with_suffix(".json").exists():
+        try:
             about = json.loads(path.with_suffix(".json").read_text())
-            before = about["ground"]
-            difference = other_versions(about["versions"])
+            before, difference = about["ground"], other_versions(about["versions"])
             for key, value in self.ground.items():
                 if before.get(key) != value:
                     difference = f"{key}={before.get(key)!r}, and this one has {key}={value!r}"
-        if difference:
+        except (OSError, ValueError, LookupError, TypeError):
+            difference = "unknown settings: nothing beside it says which"
+        # Another process may have ended the run by now; the note goes last.
+        if difference and any(file.exists() for file in checkpoint.all_of(path)):
             raise ValueError(
                 f"{path} is of a run that was begun with {difference}. Choose another --out, or delete that file."
             )

@@ -123,7 +123,7 @@ def fit(
         "images": len(images),
     }
     if checkpoint:  # of streamed images, which may be very many, the first alone
-        about["data"] = fingerprint.of_arrays(images if resident else images[:PROBED], labels)
+        about["data"] = fingerprint.of_arrays(np.asarray(images if resident else images[:PROBED]), labels)
     looks = Looks(model, optimizer, images, validating, patience, checkpoint, about, logs, description)
     looks.resume()
     progress = Progress(steps, looks.done, description, accumulate)

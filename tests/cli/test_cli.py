@@ -230,6 +230,9 @@ def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(refusal, capsys
     assert "was begun with keras 3.0, and this is keras 3" in refusal(command)
     note.unlink()
     assert "was begun with unknown settings" in refusal(command)
+    checkpoint = note.with_suffix(".npz")
+    checkpoint.rename(f"{checkpoint}.1")  # as files move on
+    assert "was begun with unknown settings" in refusal(command)
 
 
 def test_stated_runs_on_other_data_cannot_be_compared(refusal, finished):
