@@ -33,8 +33,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 ON_ITS_SIDE = (5, 6, 7, 8)
-# Names of what says how a picture lies, where it stands behind a PNG file's pixels.
-BEHIND = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+# Names of what may say in a PNG file, in front of the pixels or behind them, how the picture lies.
+NOTES = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def header(path: Path) -> Header:
             width, height = picture.tag_v2[WIDTH], picture.tag_v2[HEIGHT]
             orientation = picture.tag_v2.get(ORIENTATION)
         else:
-            if picture.format == "PNG" and "exif" not in picture.info and _mentions(path, BEHIND):
-                picture.load()
-            orientation = _orientation(picture)
+            # Of a PNG file Pillow would read all pixels, to look behind them too.
+            noted = picture.format != "PNG" or _mentions(path, NOTES)
+            orientation = _orientation(picture) if noted else 1
         # A camera's two pictures in one file are no film.
         moves = getattr(picture, "is_animated", False) and picture.format != "MPO"
         taken = mode in GREY + COLOUR and (mode != "I" or picture.format in ("PNG", "PPM"))

@@ -214,7 +214,8 @@ def test_a_picture_is_turned_as_the_camera_was(read, array, orientation, suffix)
 
 ODD = {
     "a text that is a ratio": (held(6), (0x131, 5, 1, struct.pack("<L", 38))),
-    "a text beyond the end, in front": ((0x10E, 2, 999, struct.pack("<L", 5000)), held(6)),
+    "a text beyond the end, in front": ((0x10E, 2, 20, struct.pack("<L", 5000)), held(6)),
+    "a text longer than all, in front": ((0x10E, 2, 999, struct.pack("<L", 50)), held(6)),
     "a type that there is not": ((0x10E, 77, 1, bytes(4)), held(6)),
     "a long one": ((0x112, 4, 1, struct.pack("<L", 6)),),
 }
@@ -235,6 +236,17 @@ def test_notes_that_say_nothing_leave_the_picture(read, array, noted):
 def test_a_note_behind_the_pixels_is_read(read, array):
     content = png(8, 2, [row.tobytes() for row in array], behind=(b"eXIf", exif(held(6))[6:]))
     np.testing.assert_array_equal(read(content), np.rot90(array, -1))
+
+
+def test_the_size_of_a_plain_file_is_told_without_its_pixels(tmp_path, array, monkeypatch):
+    suffixes = (".png", ".jpg", ".bmp", ".gif", ".tif", ".webp", ".ppm")
+    for suffix in suffixes:
+        Image.fromarray(array).save(tmp_path / f"picture{suffix}")
+    loaded = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", loaded.append)
+    for suffix in suffixes:
+        assert pictures.header(tmp_path / f"picture{suffix}") == pictures.Header((HEIGHT, WIDTH), False, False)
+    assert not loaded
 
 
 # Sizes, frames
@@ -271,9 +283,11 @@ def test_of_frames_the_first_is_taken_and_said_once(tmp_path, suffix):
 
 def test_a_bomb_is_refused_before_its_pixels_are_read(read, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 2 - 1)
-    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    loaded = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", loaded.append)
     with pytest.raises(ValueError, match="^[^\n]*picture.png cannot be read as a picture .Image size .20 pixels"):
         read(png(8, 0, [bytes(WIDTH)] * HEIGHT))
+    assert not loaded
 
 
 def test_a_file_of_another_kind_is_refused_whatever_its_name(read):
