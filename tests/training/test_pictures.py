@@ -243,7 +243,7 @@ def test_the_size_of_a_plain_file_is_told_without_its_pixels(tmp_path, array, mo
     for suffix in suffixes:
         Image.fromarray(array).save(tmp_path / f"picture{suffix}")
     loaded = []
-    monkeypatch.setattr(ImageFile.ImageFile, "load", loaded.append)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda picture: loaded.append(picture))
     for suffix in suffixes:
         assert pictures.header(tmp_path / f"picture{suffix}") == pictures.Header((HEIGHT, WIDTH), False, False)
     assert not loaded
@@ -284,7 +284,7 @@ def test_of_frames_the_first_is_taken_and_said_once(tmp_path, suffix):
 def test_a_bomb_is_refused_before_its_pixels_are_read(read, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 2 - 1)
     loaded = []
-    monkeypatch.setattr(ImageFile.ImageFile, "load", loaded.append)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda picture: loaded.append(picture))
     with pytest.raises(ValueError, match="^[^\n]*picture.png cannot be read as a picture .Image size .20 pixels"):
         read(png(8, 0, [bytes(WIDTH)] * HEIGHT))
     assert not loaded
