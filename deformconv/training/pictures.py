@@ -141,11 +141,13 @@ def _packed(picture: Any) -> str:
 
 
 def _opaque(picture: Any, packed: str) -> Image.Image:
-    """The picture with 8 bits a channel, on white where it is transparent."""
+    """The picture with at most 8 bits a channel, on white where it is transparent."""
     key = picture.info.get("transparency")
     if picture.mode in ALPHA or picture.mode == "P" and (key is not None or picture.palette.mode == "RGBA"):
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    if picture.mode not in GREY_16 and (key is None or picture.mode not in ("1", "L", "RGB")):
+        return picture
     values = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
     if picture.mode in GREY_16:
         brightest = 4095 if packed == "I;12" else 65535
@@ -154,8 +156,8 @@ def _opaque(picture: Any, packed: str) -> Image.Image:
             grey = 255 - grey  # as Pillow does with 8 bits
         shown = Image.fromarray(grey)
     else:
-        shown = picture.convert("L" if picture.mode == "1" else picture.mode)
-    if key is not None and picture.mode in (*GREY, "RGB"):  # one colour, as it is in the file, that is not to be seen
+        shown = Image.fromarray(values)
+    if key is not None:  # one colour, as it is in the file, that is not to be seen
         times, shift = {"L;2": (85, 0), "L;4": (17, 0), "RGB;16B": (1, 8)}.get(packed, (1, 0))
         hidden = values == np.asarray(key) * times >> shift
         hidden = hidden.all(-1) if hidden.ndim == 3 else hidden
