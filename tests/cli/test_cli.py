@@ -19,6 +19,7 @@ from deformconv.study import provenance, results
 from deformconv.study.digits import datasets, experiment, published
 from deformconv.study.digits.variants import VARIANTS
 from deformconv.study.mnist_scale import experiment as scale_experiment
+from deformconv.training import loop
 
 REPRODUCE = ["reproduce", "--budget", "quick", "--dataset", "digits"]
 
@@ -212,7 +213,7 @@ def test_runs_from_before_digests_are_taken_by_name_and_counted(capsys, finished
 def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(refusal, capsys, tmp_path, tiny_quick, monkeypatch):
     """Killed before its first result, it has left a checkpoint alone."""
     command = [*REPRODUCE, "--out", str(tmp_path / "out")]
-    fit = training.loop.fit
+    fit = loop.fit
 
     def dies(*arguments, **options):
         fit(*arguments, **{**options, "every": 2})

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from deformconv import training
+from deformconv.training import loop
 from deformconv.training.checkpoint import Checkpoint
 from deformconv.training.scaling import Scaling
 
@@ -182,8 +183,8 @@ def test_a_slow_minute_brings_a_checkpoint_and_changes_nothing(fit, monkeypatch,
     """With a minute as short as a step, and looks that come too seldom."""
     options = {"every": 100, "learning_rate": 0.05}
     whole, told = fit(checkpoint=None, **options)
-    monkeypatch.setattr(training.loop, "LOOK_SECONDS", 1e-9)
-    monkeypatch.setattr(training.loop, "LOOKING", float("inf"))
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 1e-9)
+    monkeypatch.setattr(loop, "LOOKING", float("inf"))
     with pytest.raises(Stop):
         fit(callbacks=[StopAt(8)], **options)
     with np.load(tmp_path / "training.npz") as file:
@@ -229,6 +230,7 @@ import os, sys, threading
 import keras, numpy as np
 from deformconv.layers import DeformableConv2D
 from deformconv import training
+from deformconv.training import loop
 from deformconv.training.scaling import Scaling
 
 path, dies_after, how = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])  # so many steps, and parts of one

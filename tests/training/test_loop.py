@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deformconv import training
+from deformconv.training import loop
 from deformconv.training.feeds import shuffled
 from deformconv.training.scaling import Scaling, warp
 
@@ -238,8 +239,8 @@ def test_a_look_comes_with_each_minute_and_does_not_count_for_patience(images, l
     options = {"steps": 60, "batch_size": BATCH, "learning_rate": 0.1, "every": 3, "validation": wrong, "patience": 2}
     told, kept, steps = [], [], []
     for seconds in (60, 1e-9):
-        monkeypatch.setattr(training.loop, "LOOK_SECONDS", seconds)
-        monkeypatch.setattr(training.loop, "LOOKING", float("inf"))
+        monkeypatch.setattr(loop, "LOOK_SECONDS", seconds)
+        monkeypatch.setattr(loop, "LOOKING", float("inf"))
         model = small_classifier(recorder=False)
         logs = tmp_path / str(seconds)
         told.append(training.fit(model, images[12:], labels[12:], logs=logs, **options))
@@ -252,8 +253,8 @@ def test_a_look_comes_with_each_minute_and_does_not_count_for_patience(images, l
 
 def test_looks_that_take_long_come_less_often(images, labels, tmp_path, monkeypatch):
     """A tenth of the time at most is theirs, beside those that come by number."""
-    monkeypatch.setattr(training.loop, "LOOK_SECONDS", 1e-9)
-    monkeypatch.setattr(training.loop, "LOOKING", 1e-9)
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 1e-9)
+    monkeypatch.setattr(loop, "LOOKING", 1e-9)
     training.fit(small_classifier(), images, labels, steps=9, batch_size=BATCH, logs=tmp_path)
     looks = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert looks == [1, 9]
