@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 
 from deformconv.layers.inside import all_layers
 from deformconv.layers.layout import check_channels_last
-from deformconv.training import devices
+from deformconv.training import devices, fingerprint
 from deformconv.training.feeds import Feed, shuffled
-from deformconv.training.looks import Looks, Validation
+from deformconv.training.looks import PROBED, Looks, Validation
 from deformconv.training.progress import Progress, Terminated
 from deformconv.training.scaling import Scaling
 from deformconv.training.schedule import EachBatch, schedule
@@ -25,6 +25,8 @@ from deformconv.types import Images, Interpolation, Seed, StrPath
 
 LOSS = "sparse_categorical_crossentropy"
 VALIDATION_SEED = 2018
+LOOK_SECONDS = 60.0  # after which a look comes, however many steps are left to it
+LOOKING = 0.1  # of the time, at most, is for such looks
 
 
 def fit(
@@ -53,9 +55,9 @@ def fit(
 ) -> dict[str, float]:
     """Trains a classifier in place: Adam, its learning rate falling to zero along a cosine.
 
-    Inside `devices.spread` it shares each batch among several devices. Where it looks, every so many steps, it stops
-    at a number that is not finite and at offsets that have left the picture (`health.Diverged`), with advice. It warns
-    of weights that do not move.
+    Inside `devices.spread` it shares each batch among several devices. Where it looks, every so many steps and after a
+    minute without a look, it stops at a number that is not finite and at offsets that have left the picture
+    (`health.Diverged`), with advice. It warns of weights that do not move.
 
     Args:
         model: from images to class probabilities. What is frozen stays as it is.
@@ -77,10 +79,12 @@ def fit(
         validation: `(images, labels)` to test on at each look, scaled by draws of their own if there is a scaling.
         patience: after how many looks without a lower validation loss it stops. The weights are those of the lowest.
         checkpoint: a path, or None. The training's whole state is kept there at each look, whole or not at all;
-            where the file exists already, training goes on from it and ends as if it had never stopped. SIGTERM
-            lets the step end, keeps the state and raises `Terminated`.
+            where the file exists already, training says on stderr that it goes on from it, and ends as if it had never
+            stopped. One of other data or arguments is not taken, with a warning. SIGTERM lets the step end, keeps the
+            state and raises `Terminated`.
         logs: a folder for `log.jsonl` and for TensorBoard, with a record of each look, or None.
-        every: number of steps from look to look.
+        every: number of steps from look to look. A look that a slow minute brings on comes besides, and does not count
+            for `patience`; with several processes there are none such.
         description: text in front of the progress bar; None shows no bar.
         callbacks: further ones, of Keras's; for them, each look ends an epoch.
 
@@ -124,26 +128,33 @@ def fit(
         "patience": patience,
         "images": len(images),
     }
-    looks = Looks(model, optimizer, images, validating, patience, checkpoint, about, logs)
+    if checkpoint:  # of streamed images, which may be very many, the first alone
+        about["data"] = fingerprint.of_arrays(np.asarray(images if resident else images[:PROBED]), labels)
+    looks = Looks(model, optimizer, images, validating, patience, checkpoint, about, logs, description)
     looks.resume()
     progress = Progress(steps, looks.done, description, accumulate)
-    watching = [*callbacks, *([progress] if checkpoint or description else [])]
+    watching = [*callbacks, *([progress] if looks.any or description else [])]
     with progress.listening(checkpoint):
         while looks.done < steps and not looks.enough:
-            last = min(looks.done + every, steps) if looks.any else steps
+            # Looks that count are at multiples of `every`, whenever others come.
+            last = min((looks.done // every + 1) * every, steps) if looks.any else steps
+            progress.seconds = max(LOOK_SECONDS, looks.took / LOOKING) if looks.any else float("inf")
             part = slice(looks.done * batch_size, last * batch_size)
             began = time.perf_counter()
-            told = feed.model.fit(
-                **feed.batches(index[part], None if matrices is None else matrices[part], size),
-                shuffle=False,
-                verbose=0,
-                callbacks=watching,
-            ).history
+            with feed.reading():
+                told = feed.model.fit(
+                    **feed.batches(index[part], None if matrices is None else matrices[part], size),
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=watching,
+                ).history
             terminated = devices.anyone_says(progress.terminated)
+            done = progress.done if progress in watching else last
             looks.take(
-                progress.done if terminated else last,
+                done,
                 {name: float(values[-1]) for name, values in told.items()},
-                images_per_second=round((last - looks.done) * batch_size / (time.perf_counter() - began), 1),
+                images_per_second=round((done - looks.done) * batch_size / (time.perf_counter() - began), 1),
+                counts=done == last,
             )
             if terminated:
                 raise Terminated(f"kept after {looks.done} of {steps} steps")

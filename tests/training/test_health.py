@@ -168,3 +168,19 @@ def test_lines_of_what_was_cut_off_go_when_a_training_is_taken_up(tmp_path):
         file.write('{"step": 8, "lo')
     Logs(tmp_path, 4).close()
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [2, 4]
+
+
+def test_the_log_of_another_training_is_set_aside(tmp_path):
+    for step in (1, 2, 3):
+        if step == 1:
+            log = Logs(tmp_path, 0)
+        else:
+            with pytest.warns(
+                UserWarning, match=rf"log.jsonl is of another training; it is .*log.jsonl.{step - 1} now"
+            ):
+                log = Logs(tmp_path, 0)
+        log.write({"step": step})
+        log.close()
+    found = {path.name: path.read_text() for path in tmp_path.glob("log.jsonl*")}
+    names = {"log.jsonl.1": 1, "log.jsonl.2": 2, "log.jsonl": 3}
+    assert found == {name: f'{{"step": {step}}}\n' for name, step in names.items()}
