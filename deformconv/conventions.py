@@ -30,6 +30,7 @@ Every function takes the last axis of a tensor of any rank, and leaves the axes 
 a permutation of channels, so each has an inverse. `kernel_size` and `dilation_rate` are ints or pairs `(y, x)`.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -294,4 +295,4 @@ def _stretch(kernel_size: Pair, dilation_rate: Pair, offset_scale: float, dtype:
 def _join(tensor: Tensor, axes: int) -> Tensor:
     """The last `axes` axes as one."""
     shape = ops.shape(tensor)
-    return ops.reshape(tensor, (*shape[:-axes], int(np.prod(shape[-axes:]))))
+    return ops.reshape(tensor, (*shape[:-axes], math.prod(shape[-axes:])))
