@@ -11,7 +11,12 @@ AxisPadding = str | tuple[int, int]  # "valid", "same" or the zeros before and a
 
 
 def output_size(size: Any, kernel_size: int, stride: int, dilation: int, padding: AxisPadding) -> tuple[Any, Any]:
-    """One axis of the output, and the zeros before the input: `(out_size, pad_before)`. `size` may be a tensor."""
+    """One axis of the output, and the zeros before the input: `(out_size, pad_before)`.
+
+    `size` may be a tensor, or None: then both are.
+    """
+    if size is None:
+        return None, None
     span = (kernel_size - 1) * dilation + 1
     if padding == "same":
         out = (size + stride - 1) // stride
@@ -32,7 +37,7 @@ def output_sizes(
     """`(out_size, pads)`: height and width of the output, and the zeros above and to the left of the input.
 
     Args:
-        inputs_size: height and width of the input; a size may be a tensor.
+        inputs_size: height and width of the input; a size may be a tensor, or None.
         kernel_size, strides, dilation_rate: pairs `(y, x)`.
         padding: of the two axes, from `check_padding`.
     """

@@ -69,7 +69,7 @@ def _engine(images: Tensor) -> Any:
     recorder, stock_only = switches.here()
     if recorder is not None:
         return portably._replace(convolve=recorder)
-    if stock_only or _within_xla():
+    if stock_only or switches.within_xla():
         native = None
     else:
         from deformconv.engines.native import kernels
@@ -77,7 +77,7 @@ def _engine(images: Tensor) -> Any:
         native = kernels()
     if native is not None and native.serves(images):
         return native
-    if keras.backend.backend() != "tensorflow" or _within_xla():
+    if keras.backend.backend() != "tensorflow" or switches.within_xla():
         return portably
     if keras.backend.standardize_dtype(images.dtype) == "float64":  # the stock kernel would compute in float32
         return portably
@@ -89,13 +89,3 @@ def _engine(images: Tensor) -> Any:
 def has_native_kernel() -> bool:
     """Whether there is a kernel faster than what XLA makes of the portable engine."""
     return keras.backend.backend() == "tensorflow"
-
-
-def _within_xla() -> bool:
-    """Inside TensorFlow's `jit_compile=True`, which has none of the kernels. It has no public name."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
-
-    return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
