@@ -102,9 +102,6 @@ class DCNv3(DynamicAggregation):
         self.output_proj = self._dense("output_proj", channels, channels, "glorot_uniform")
 
     def call(self, inputs: Tensor) -> Tensor:
-        if inputs.shape[0] == 0:
-            # As in `DeformableConv2D`: TensorFlow's convolutions give an empty batch the wrong shape.
-            return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
         values = self.input_proj(inputs)
         features = self._features(inputs)
         outputs = self._aggregate(values, *self._offsets_and_mask(features))

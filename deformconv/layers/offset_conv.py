@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from deformconv.arguments import check_padding, output_size
+from deformconv.engines.empty import of_any_batch
 from deformconv.types import Padding, Tensor
 
 
@@ -55,8 +56,11 @@ class OffsetConv2D(keras.layers.Conv2D):
     def call(self, inputs: Tensor) -> Tensor:
         if self._pads:
             inputs = ops.pad(inputs, ((0, 0), *self._pads, (0, 0)))
-        outputs = self.convolution_op(inputs, self._in_use(self.kernel)) + self._in_use(self.bias)
+        outputs = of_any_batch(self._convolve, inputs)
         return outputs[:, *self._kept(ops.shape(inputs)[1:3])] if self._thinned else outputs
+
+    def _convolve(self, inputs: Tensor) -> Tensor:
+        return self.convolution_op(inputs, self._in_use(self.kernel)) + self._in_use(self.bias)
 
     def _in_use(self, weight: keras.Variable) -> Tensor:
         if self.lr_multiplier == 1:
