@@ -11,10 +11,7 @@ AxisPadding = str | tuple[int, int]  # "valid", "same" or the zeros before and a
 
 
 def output_size(size: Any, kernel_size: int, stride: int, dilation: int, padding: AxisPadding) -> tuple[Any, Any]:
-    """One axis of the output, and the zeros before the input: `(out_size, pad_before)`.
-
-    `size` may be a tensor, or None: then both are.
-    """
+    """One axis of the output, and the zeros before the input: `(out_size, pad_before)`. `size` may be a tensor or None."""
     if size is None:
         return None, None
     span = (kernel_size - 1) * dilation + 1
@@ -294,7 +291,7 @@ def check_per_bin(name: str, tensor: Tensor, boxes: Tensor, per_box: tuple[int, 
         slip = ""
         if known and received[2:4] == (per_box[1], per_box[0]):
             slip = " Height and width look swapped."
-        elif math.prod(received[2:]) == math.prod(per_box):
+        elif None not in received[2:] and math.prod(received[2:]) == math.prod(per_box):
             slip = " The count is right: reshape it."
         raise ValueError(
             f"`{name}` must have shape {expected}, batch, boxes, then a value for each bin; "

@@ -36,7 +36,7 @@ def expect(name: str, tensor: Tensor, sizes: Sequence[Any], what: str) -> Tensor
     return _after(tensor, lambda: tf.debugging.Assert(fit, message, summarize=9))
 
 
-def expect_an_output(inputs: Tensor, out_size: Sequence[Any]) -> Sequence[Any]:
+def expect_an_output(inputs: Tensor, out_size: tuple[Any, ...]) -> tuple[Any, ...]:
     """`out_size` itself; the graph ends in an error if no kernel fits into the inputs, so that nothing is put out."""
     if _known(out_size):
         return out_size
@@ -45,7 +45,7 @@ def expect_an_output(inputs: Tensor, out_size: Sequence[Any]) -> Sequence[Any]:
     output, size = tf.stack(list(out_size)), tf.shape(inputs)[1:3]
     if switches.within_xla():  # it knows no length below 0
         name = "inputs_must_be_at_least_as_large_as_the_dilated_kernel"
-        return tf.unstack(_after(output, lambda: tf.zeros(output - 1, name=name)))
+        return tuple(tf.unstack(_after(output, lambda: tf.zeros(output - 1, name=name))))
     message = (
         "`inputs` must be at least as large as the dilated kernel, padding included; received height and width",
         size,
@@ -53,7 +53,7 @@ def expect_an_output(inputs: Tensor, out_size: Sequence[Any]) -> Sequence[Any]:
         output,
         '. padding="same" takes any size.',
     )
-    return tf.unstack(_after(output, lambda: tf.debugging.Assert(tf.reduce_all(output > 0), message)))
+    return tuple(tf.unstack(_after(output, lambda: tf.debugging.Assert(tf.reduce_all(output > 0), message))))
 
 
 def _known(sizes: Sequence[Any]) -> bool:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 from deformconv.conventions import dcnv4_channels, from_dcnv4
 from deformconv.layers.aggregation import DynamicAggregation

@@ -68,7 +68,8 @@ def deform_conv2d(
         >>> tuple(deform_conv2d(x, np.zeros((1, 3, 3, 12)), kernel).shape)
         (1, 3, 3, 6)
     """
-    options = {"strides": strides, "padding": padding, "dilation_rate": dilation_rate, "groups": groups}
+    options: dict[str, Any] = {"strides": strides, "padding": padding}
+    options |= {"dilation_rate": dilation_rate, "groups": groups}
     if is_symbolic(inputs, offsets, kernel, mask, bias):
         return DeformConv2D(**options)(inputs, offsets, kernel, mask=mask, bias=bias)
     inputs = as_float(ops.convert_to_tensor(inputs))
@@ -117,11 +118,10 @@ def _checked(
 class DeformConv2D(keras.Operation):
     """`deform_conv2d` as a step of a functional model."""
 
-    def __init__(
-        self, strides: Pair, padding: Padding, dilation_rate: Pair, groups: int, *, name: str | None = None
-    ):
+    def __init__(self, strides: Pair, padding: Padding, dilation_rate: Pair, groups: int, *, name: str | None = None):
         super().__init__(name=name)
-        self.options = {"strides": strides, "padding": padding, "dilation_rate": dilation_rate, "groups": groups}
+        self.options: dict[str, Any] = {"strides": strides, "padding": padding}
+        self.options |= {"dilation_rate": dilation_rate, "groups": groups}
 
     def call(
         self,

@@ -1,5 +1,7 @@
 """`deform_roi_pool2d`: the mean of a map over the bins of boxes, each bin where its offset sends it."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -118,16 +120,14 @@ class DeformRoIPool2D(keras.Operation):
         name: str | None = None,
     ):
         super().__init__(name=name)
-        self.options = {
+        self.options: dict[str, Any] = {
             "output_size": output_size,
             "sampling_ratio": sampling_ratio,
             "offset_scale": offset_scale,
             "spatial_scale": spatial_scale,
         }
 
-    def call(
-        self, inputs: Tensor, boxes: Tensor, offsets: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
+    def call(self, inputs: Tensor, boxes: Tensor, offsets: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         return deform_roi_pool2d(inputs, boxes, offsets, mask=mask, **self.options)
 
     def compute_output_spec(
