@@ -71,5 +71,6 @@ class OffsetConv2D(keras.layers.Conv2D):
         """Of the pixels that stride 1 gives, those that the strides ask for: a slice for each axis."""
         for *axis, step in zip(size, self.kernel_size, self.dilation_rate, self._steps, strict=True):
             length, taps, rate = axis
-            (_, dense_pad), (_, pad) = (output_size(length, taps, s, rate, self.padding) for s in (1, step))
-            yield slice(dense_pad - pad, None, step)
+            (_, dense_pad), (out, pad) = (output_size(length, taps, s, rate, self.padding) for s in (1, step))
+            first = dense_pad - pad
+            yield slice(first, first + (out - 1) * step + 1, step)

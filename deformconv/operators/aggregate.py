@@ -3,7 +3,7 @@
 from keras import ops
 
 from deformconv import engines
-from deformconv.arguments import check_padding, output_sizes, pair
+from deformconv.arguments import check_padding, check_size, output_sizes, pair
 from deformconv.engines import sizes, switches
 from deformconv.engines.columns import tap_positions
 from deformconv.types import Padding, Pair, Tensor
@@ -42,6 +42,8 @@ def deform_aggregate2d(
     channels, taps = inputs.shape[-1], kernel[0] * kernel[1]
     batch, height, width, _ = ops.shape(inputs)
     out_size, pads = output_sizes((height, width), kernel, steps, rates, check_padding(padding))
+    for name, tensor in (("offsets", offsets), ("mask", mask)):
+        check_size(name, tensor, inputs, out_size)
     groups = mask.shape[-1] // taps
     mask = ops.cast(mask, inputs.dtype)
     recorder, _ = switches.here()
