@@ -4,6 +4,7 @@ from . import diagnostics as diagnostics
 from . import reference as reference
 from . import training as training
 from .exchange import export_onnx as export_onnx
+from .exchange import openvino_extension as openvino_extension
 from .layers import ConvOffset2D as ConvOffset2D
 from .layers import DCNv3 as DCNv3
 from .layers import DCNv4 as DCNv4

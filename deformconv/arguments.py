@@ -117,13 +117,14 @@ def _padding_slip(padding: Any, amounts: tuple | None) -> str:
     return ""
 
 
-def check_ranks(inputs: Tensor, offsets: Tensor, kernel: Tensor) -> None:
+def check_ranks(inputs: Tensor, offsets: Tensor, kernel: Tensor | None = None) -> None:
     for name, tensor, form in (
         ("inputs", inputs, "(batch, height, width, channels)"),
         ("offsets", offsets, "(batch, out_height, out_width, offset_groups * kh * kw * 2)"),
         ("kernel", kernel, "(kh, kw, channels // groups, filters)"),
     ):
-        check_rank(name, tensor, form)
+        if tensor is not None:
+            check_rank(name, tensor, form)
 
 
 def check_rank(name: str, tensor: Tensor, form: str) -> None:
@@ -155,6 +156,12 @@ def check_channels(inputs: Tensor, offsets: Tensor, kernel: Tensor, groups: int)
             f"{tuple(kernel.shape)} with groups={groups} expects; received shape {tuple(inputs.shape)}."
             f"{_channels_slip(inputs.shape, kernel.shape, groups)}"
         )
+    return check_offset_channels(inputs, offsets, (kernel_height, kernel_width))
+
+
+def check_offset_channels(inputs: Tensor, offsets: Tensor, kernel_size: tuple[int, int]) -> int:
+    """Checks the channel count of offsets and returns the number of offset groups."""
+    channels, (kernel_height, kernel_width) = inputs.shape[-1], kernel_size
     if offsets.shape[-1] is None:
         raise ValueError(
             f"`offsets` must have a known last axis; received shape {tuple(offsets.shape)}. "

@@ -12,6 +12,7 @@ from keras import ops
 from deformconv import engines
 from deformconv.arguments import check_rank
 from deformconv.engines import sizes
+from deformconv.engines.precision import full_precision
 from deformconv.symbolic import is_symbolic, with_shape
 from deformconv.types import Outside, Tensor
 
@@ -131,7 +132,7 @@ def affine_grid(matrices: Tensor, height: Tensor, width: Tensor) -> Tensor:
         >>> ops.convert_to_numpy(affine_grid(zoom, 3, 2))[0, :, 0].tolist()
         [[-1.0, 0.5], [1.0, 0.5], [3.0, 0.5]]
     """
-    matrices = ops.convert_to_tensor(matrices)
+    matrices = as_coordinates(ops.convert_to_tensor(matrices))
     centre_y, centre_x = ((ops.cast(size, matrices.dtype) - 1) / 2 for size in (height, width))
     y, x = ops.meshgrid(
         ops.arange(height, dtype=matrices.dtype) - centre_y,
@@ -140,6 +141,7 @@ def affine_grid(matrices: Tensor, height: Tensor, width: Tensor) -> Tensor:
     )
     grid = ops.reshape(ops.stack([y, x, ops.ones_like(y)]), (3, height * width))
     # Not `ops.matmul`, which on PyTorch computes float64 in float32.
-    coords = ops.transpose(matrices @ grid, (0, 2, 1))
+    with full_precision(matrices):
+        coords = ops.transpose(matrices @ grid, (0, 2, 1))
     coords = coords + ops.stack([centre_y, centre_x])
     return ops.reshape(coords, (-1, height, width, 2))

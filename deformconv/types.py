@@ -17,6 +17,7 @@ Identifier = str | dict[str, Any] | Callable[..., Any] | None  # what `keras.act
 
 Pair = int | tuple[int, int]  # one number for both axes, or (y, x)
 Padding = Literal["valid", "same"] | int | tuple[tuple[int, int], tuple[int, int]]
+DataFormat = Literal["channels_last", "channels_first"]  # of the maps that a layer reads and makes
 Outside = Literal["zeros", "edge"]  # what a sampler reads beyond the border
 Interpolation = Literal["bilinear", "nearest"]
 

@@ -27,6 +27,17 @@ def rng():
 
 
 @pytest.fixture
+def channels_first_setting():
+    """A machine whose `keras.json` says that images have their channels first."""
+    import keras
+
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format(before)
+
+
+@pytest.fixture
 def tf():
     """TensorFlow, for a test of what this engine alone has: the test is skipped on the others."""
     return _module_of_engine("tensorflow")

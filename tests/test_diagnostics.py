@@ -1,9 +1,10 @@
 """Offsets, dilation and receptive fields of networks whose answer is known."""
 
+import keras
 import numpy as np
 import pytest
 
-from deformconv import diagnostics, training
+from deformconv import DCNv4, diagnostics, training
 from deformconv.study.digits import models
 
 
@@ -84,3 +85,49 @@ def test_the_reach_of_a_field_is_its_spread():
     assert diagnostics.reach(field) == 0
     field[2, 3] = 0.5
     assert diagnostics.reach(field) == pytest.approx(1)
+
+
+def v4_in_a_row(rng):
+    """Two of them, the second of which hides the first."""
+    layers = [DCNv4((3, 2), groups=2, name=name) for name in ("first", "second")]
+    model = keras.Sequential([keras.Input((5, 4, 6)), *layers, keras.layers.Flatten(), keras.layers.Dense(2)])
+    return model, rng.normal(size=(3, 5, 4, 6)).astype("float32"), rng.normal(size=(3, 2)).astype("float32")
+
+
+def test_weights_that_no_gradient_reaches_are_named(rng):
+    model, *batch = v4_in_a_row(rng)
+    before = model.get_weights()
+    dead = diagnostics.dead_weights(model, *batch, loss="mse")
+    assert dead == [w.path for w in model.weights[:11]] and dead[10].endswith("second/output_proj/kernel")
+    np.testing.assert_equal(model.get_weights(), before)
+    assert not model.compiled
+
+
+def test_a_weight_whose_turn_comes_later_is_not_dead_nor_is_one_that_is_frozen(rng):
+    """The offsets wait for the mask; the first layer's, for that of the second."""
+    model, *batch = v4_in_a_row(rng)
+    model.compile("sgd", "mse")
+    for name in ("first", "second"):
+        bias = model.get_layer(name).offset_mask.bias
+        bias.assign(np.ones(bias.shape))
+    assert diagnostics.dead_weights(model, *batch) == []
+    model.get_layer("second").output_proj.trainable = False
+    assert diagnostics.dead_weights(model, *batch) == []
+
+
+def test_what_is_frozen_stays_frozen_while_it_is_tried(rng):
+    """A mask that is kept at zero: nothing that it hides can learn."""
+    model, *batch = v4_in_a_row(rng)
+    bias = model.get_layer("second").offset_mask.bias
+    bias.assign(np.ones(bias.shape))
+    model.get_layer("first").offset_mask.trainable = False
+    dead = ["/".join(path.split("/")[-3:]) for path in diagnostics.dead_weights(model, *batch, loss="mse")]
+    assert dead == ["first/value_proj/kernel", "first/value_proj/bias", "first/output_proj/kernel"]
+
+
+def test_without_a_loss_nothing_learns(rng):
+    model, *batch = v4_in_a_row(rng)
+    with pytest.raises(ValueError, match="`loss` must be given, for `model` is not compiled with one"):
+        diagnostics.dead_weights(model, *batch)
+    with pytest.raises(ValueError, match="`steps` must be a positive int; received 0"):
+        diagnostics.dead_weights(model, *batch, loss="mse", steps=0)

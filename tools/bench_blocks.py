@@ -41,6 +41,7 @@ def speed() -> str:
     )
 
 
+ENGINE_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 ENGINES = {
     "TensorFlow": ("tensorflow", "conv2d"),
     "JAX": ("jax", "conv2d, jax"),
@@ -61,6 +62,38 @@ def engines() -> str:
         )
         lines.append(f"| {engine} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"Made by `{measured['command']}` on {measured['hardware']}."])
+
+
+PARTS = ("reading alone", "the product alone", "deformable", "its own convolution")
+
+
+def account() -> str:
+    """Where the time goes, engine by engine and layer by layer, as Markdown."""
+    measured = json.loads((MEASURED / "cpu-2-cores-account.json").read_text())
+    times = {ENGINE_NAMES[name]: engine["milliseconds"] for name, engine in measured["engines"].items()}
+    lines = ["| milliseconds, forward / with gradients | " + " | ".join(PARTS) + " |", "|---|" + "---:|" * len(PARTS)]
+    for engine, own in times.items():
+        for dtype in ("float32", "bfloat16"):
+            if f"{PARTS[0]}, {dtype}" in own:
+                cells = (
+                    f"{own[f'{part}, {dtype}']:.1f} / {own[f'{part}, {dtype}, with gradients']:.1f}" for part in PARTS
+                )
+                lines.append(f"| {engine}, {dtype} | {' | '.join(cells)} |")
+    lines += ["", "| on TensorFlow, forward | milliseconds |", "|---|---:|"]
+    layers = [(name, one) for name, one in times["TensorFlow"].items() if name.startswith(("DCNv3", "ConvOffset2D"))]
+    lines += [f"| {name} | {milliseconds:.1f} |" for name, milliseconds in layers]
+    memory = ", ".join(f"{engine['memory']} MB on {ENGINE_NAMES[name]}" for name, engine in measured["engines"].items())
+    starts = " and ".join(f"`{name}` {seconds:.2f} s" for name, seconds in measured["seconds_to_start"].items())
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"The masked reference case with gradients takes, above what the process held before, {memory}. "
+            f"Processor time: {starts}.",
+            "",
+            f"Made by `{measured['command']}` on {measured['hardware']}.",
+        ]
+    )
 
 
 def other_forms() -> str:

@@ -34,6 +34,7 @@ PAGES = {
         "engines": bench_blocks.engines,
         "forms": bench_blocks.other_forms,
     },
+    BOOK.parent / "benchmarks" / "README.md": {"account": bench_blocks.account},
     BOOK / "index.md": {
         "results": digits_blocks.study,
         "best": digits_blocks.best,

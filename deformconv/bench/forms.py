@@ -41,7 +41,9 @@ def forms(seed=0) -> dict[str, Form]:
     ):
         kernel = normal(3, 3, CHANNELS // groups, CHANNELS, scale=0.04, dtype=dtype)
         own = keras.ops.cast(images, dtype)
-        found[f"Conv2D, {name}"] = Form(lambda x, k: keras.ops.conv(x, k, padding="same"), [own, kernel])
+        found[f"Conv2D, {name}"] = Form(
+            lambda x, k: keras.ops.conv(x, k, padding="same", data_format="channels_last"), [own, kernel]
+        )
         found[name] = Form(
             lambda x, o, k, groups=groups: deform_conv2d(x, o, k, padding="same", groups=groups),
             [own, offsets, kernel],
@@ -54,14 +56,15 @@ def forms(seed=0) -> dict[str, Form]:
                 "Conv2D, float32",
             )
     found["DepthwiseConv2D"] = Form(
-        lambda x, k: keras.ops.depthwise_conv(x, k, padding="same"), [images, normal(3, 3, CHANNELS, 1)]
+        lambda x, k: keras.ops.depthwise_conv(x, k, padding="same", data_format="channels_last"),
+        [images, normal(3, 3, CHANNELS, 1)],
     )
     found["depthwise"] = Form(
         lambda x, o, k: deform_conv2d(x, o, k, padding="same", groups=CHANNELS),
         [images, offsets, normal(3, 3, 1, CHANNELS)],
         "DepthwiseConv2D",
     )
-    for layer in (DCNv3(3), DCNv4(3), ConvOffset2D()):
+    for layer in (cls(data_format="channels_last") for cls in (DCNv3, DCNv4, ConvOffset2D)):
         layer.build(images.shape)
         for weight in layer.weights:  # away from zero, where nothing would have to be read between pixels
             if "offset" in weight.path or "mask" in weight.path:

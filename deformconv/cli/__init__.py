@@ -24,7 +24,7 @@ def main(arguments=None) -> int:
     try:
         return options.run(options)
     except (ValueError, OSError) as error:
-        print(f"deformconv: error: {error}", file=sys.stderr)
+        print(f"deformconv: error: {' '.join(str(error).split())}", file=sys.stderr)  # Keras's have many lines
         return 2
     except SystemExit as ended:
         if hasattr(ended, "message"):  # SIGTERM, in a training that keeps its state

@@ -17,8 +17,8 @@ def add(commands):
         description="Measures deformable convolution: ours on each engine, the engines' own convolutions, and every "
         "peer that is installed (the extra `bench` names them). Each runs in a process of its own, in turn; results "
         "are compared before they are timed. Prints tables of medians, writes them with the hardware to a JSON file, "
-        "and draws those of the CPU. A second command adds its rows to the file if machine, versions and source are "
-        "the same.",
+        "and draws those of the CPU. A second command adds its rows to the file if machine, versions, source, rounds "
+        "and their length are the same; if not, the file is kept under another name, which is told.",
     )
     bench.add_argument("--device", default="cpu", metavar="D", help="cpu (default), or gpu: an NVIDIA GPU")
     bench.add_argument(

@@ -31,7 +31,7 @@ def run(options, kind, say):
         about["versions"] |= machine.versions({result["contender"] for result in results}, "cpu")
     about["results"] = results
     path = options.out or Path("results") / f"bench-{kind}.json"
-    files.write(path, about)
+    files.write_new(path, about)
     tell(path, about, pictures=kind == "growth")
     return 0
 

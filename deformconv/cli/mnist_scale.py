@@ -12,7 +12,8 @@ def add(commands):
         help="train plain and deformable networks on the public MNIST-scale protocol",
         description="Trains the plain, the deformable and the modulated classifier from scratch on 10,000 digits of "
         "many sizes, in up to six realisations, and writes their test errors to results.json. Finished runs are kept: "
-        "interrupt it at any time, the same command goes on.",
+        "interrupt it at any time, the same command goes on; with other data, options or versions it refuses, and "
+        "leaves what is there.",
     )
     scale.add_argument("--variant", nargs="+", metavar="V", help="regular, deformable, modulated (default: all)")
     scale.add_argument("--realisations", type=int, default=6, metavar="N", help="1 to 6 (default 6)")
@@ -45,8 +46,10 @@ def run(options):
         raise ValueError(f"--offset-lr-multiplier must be positive; received {options.offset_lr_multiplier}.")
     settings = experiment.Settings(steps=options.steps, offset_lr_multiplier=options.offset_lr_multiplier)
     queue = experiment.MnistScale(datasets.load("mnist"), settings, options.out, options.command_line)
+    before = {(run["variant"], run["seed"]) for run in queue.results.runs}
     for made in queue.run_all(options.variant or queue.descriptions, range(options.realisations)):
-        print(f"{made['variant']}, realisation {made['seed']}: test error {made['error']:.2%}", flush=True)
+        kept = ", kept from before" if (made["variant"], made["seed"]) in before else ""
+        print(f"{made['variant']}, realisation {made['seed']}: test error {made['error']:.2%}{kept}", flush=True)
     print("\nTest error on MNIST-scale, mean ± standard deviation over realisations:\n")
     print(results.table(queue.results.runs, ("error",)))
     return 0

@@ -14,7 +14,8 @@ def add(commands):
         help="train, fine-tune and test the variants of the study",
         description="Trains the digit classifier, fine-tunes its variants on scaled digits with everything frozen that "
         "should be, and writes results.json, a figure of accuracy against zoom, and an animation of the learned "
-        "sampling points. Finished runs are kept: interrupt it at any time, the same command goes on.",
+        "sampling points. Finished runs are kept: interrupt it at any time, the same command goes on; with other "
+        "data, options or versions it refuses, and leaves what is there.",
     )
     reproduce.add_argument(
         "--budget",
@@ -79,7 +80,7 @@ def run(options):
     data = datasets.load(options.dataset)
     settings = experiment.Settings.of(data.name, options.budget, **changes)
     stated = results.read(options.compare) if options.compare else []
-    difference = results.other_settings(stated, settings)
+    difference = results.other_settings(stated, settings) or results.other_data(stated, data.digest)
     if difference:
         raise ValueError(f"--compare: {options.compare} holds runs with {difference}.")
     folder = options.out or Path("results") / f"{data.name}-{options.budget}"
@@ -87,12 +88,14 @@ def run(options):
     runs = []
     with spread(options):
         study = experiment.Study(data, settings, folder, options.command_line)
+        before = {(run["variant"], run["seed"]) for run in study.results.runs}
         say(f"{data.name}, budget {options.budget}, {options.seeds} seed(s), into {folder}")
         for made in study.run_all(variants, range(options.seeds)):
             runs.append(made)
+            kept = ", kept from before" if (made["variant"], made["seed"]) in before else ""
             say(
                 f"{made['variant']}, seed {made['seed']}: regular {made['regular']:.2%}, scaled {made['scaled']:.2%}, "
-                f"trained {made['trained_parameters']:,} weights in {made['seconds']:.0f} s"
+                f"trained {made['trained_parameters']:,} weights in {made['seconds']:.0f} s{kept}"
             )
     if options.process[0] > 0:
         return 0

@@ -46,7 +46,7 @@ def spread(options):
     except Exception as error:
         if not several:
             raise
-        print(f"deformconv: error: {error}", file=sys.stderr, flush=True)
+        print(f"deformconv: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         os._exit(2)
 
 

@@ -1,13 +1,10 @@
 """`deformconv train`: images of one's own through the training loop of the study."""
 
-import functools
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deformconv.cli.shared import PRECISIONS, add_devices, check_choice, say, spread
-
-MOMENTUM = 0.9  # of BatchNorm's statistics, for trainings of a few hundred steps
 
 
 def add(commands):
@@ -20,10 +17,13 @@ def add(commands):
         "0. The network has four convolutions, of which the last three are deformable, for images of any size; or it "
         "is --model. Into --out go model.keras, log.jsonl with a line for each look at the training, the same for "
         "TensorBoard, and training.json with the names of the classes. Interrupt it at any time: the same command "
-        "goes on.",
-        epilog="For instance: deformconv train flowers --size 64 64 --steps 2000 --patience 5. Pictures of other sizes "
-        "are made to fit, black around them. Trained, the network is used by `import deformconv.layers, keras; model = "
-        'keras.saving.load_model("results/train-flowers/model.keras")`; its inputs are in [0, 1].',
+        "goes on; with other images, options or versions it refuses, and leaves what is there.",
+        epilog="For instance: deformconv train flowers --size 64 64 --steps 2000 --patience 5. Pictures are taken as a "
+        "viewer shows them: upright, transparent parts on a white ground, the first frame of what moves. Those of "
+        "other sizes are made to fit, black around them. What is hidden, no picture by its name, or left behind by a "
+        "system (__MACOSX, @eaDir) is left out and counted. Trained, the network is used by `import "
+        'deformconv.layers, keras; model = keras.saving.load_model("results/train-flowers/model.keras")`; its inputs '
+        "are in [0, 1].",
     )
     train.add_argument("data", type=Path, metavar="DATA", help="the folder or the .npz file")
     train.add_argument("--out", type=Path, metavar="DIR", help="default: results/train-NAME")
@@ -63,7 +63,13 @@ def add(commands):
     training.add_argument(
         "--patience", type=int, metavar="N", help="stop after N looks without a lower validation loss; keep the best"
     )
-    training.add_argument("--every", type=int, default=100, metavar="N", help="steps from look to look (default 100)")
+    training.add_argument(
+        "--every",
+        type=int,
+        default=100,
+        metavar="N",
+        help="steps from look to look (default 100); a minute without one brings one, too",
+    )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     add_devices(train)
     train.set_defaults(run=run)
@@ -106,11 +112,17 @@ def run(options):
     settings = Settings.of(options)
     folder = options.out or Path("results") / f"train-{options.data.resolve().stem}"
     with spread(options):
+        from deformconv.cli import earlier
         from deformconv.training import devices
 
-        told = _finished(folder, settings)
-        if not devices.first_says(told is not None):
-            told = _train(options, settings, folder)
+        there = earlier.read(folder, settings)
+        data = _data(options)
+        seen = earlier.seen(options, data)
+        told = earlier.told(folder, there, seen)
+        if devices.first_says(told is not None):
+            say(f"{folder}: finished before, with the same images, options and versions; nothing is trained.")
+        else:
+            told = _train(options, settings, folder, data, seen)
     if options.process[0] == 0:
         lines = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in told.items()]
         print(f"{', '.join(lines)}\nWritten to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
@@ -144,46 +156,35 @@ def _check(options):
         raise ValueError("--plain has no offsets: leave out --modulated, --max-offset and --offset-rate.")
 
 
-def _finished(folder, settings):
-    """What the finished training there told; None if there is none."""
-    from deformconv.training import checkpoint
+def _data(options):
+    """The images, in the size and colours of the model that is to take them."""
+    from deformconv.cli import network
+    from deformconv.training import devices, own_data
 
-    path = folder / "training.json"
-    begun = any(file.exists() for file in (folder / "model.keras", *checkpoint.all_of(folder / "training.npz")))
-    if not begun or not path.exists():
-        return None
-    found = json.loads(path.read_text())
-    for name, value in json.loads(json.dumps(asdict(settings))).items():
-        if found["settings"].get(name) != value:
-            raise ValueError(
-                f"{folder} holds a training with {name}={found['settings'].get(name)!r}, and this one has "
-                f"{name}={value!r}. Choose another --out, or the options of that one to go on with it."
-            )
-    return found["told"]
-
-
-def _train(options, settings, folder):
-    from deformconv import training
-    from deformconv.study.provenance import hardware, versions
-    from deformconv.training import checkpoint, devices, own_data
-    from deformconv.training.files import write_atomically
-    from deformconv.training.scaling import Scaling
-
-    size, grey = options.size, options.grey
+    size, grey, seen = options.size, options.grey, None
     if options.model:
-        with devices.alone():  # to look at: what is trained is read below, onto all devices
-            seen = _load(options)
+        with devices.alone():  # to look at: what is trained is read later, onto all devices
+            seen = network.load(options)
         if options.data.suffix != ".npz":
             _, height, width, channels = seen.input_shape
             size, grey = size or (height and width and (height, width)), channels == 1 if grey is None else grey
     data = own_data.load_images(options.data, size and tuple(size), grey, options.stream)
-    (x, y), kept = data.split(options.validation)
-    if options.model:
+    if seen:
         with devices.alone():
-            _check_model(seen, data)
-        model = _load(options)
-    else:
-        model = _network(options, data.images.shape[1:], len(data.classes))
+            network.check(seen, data)
+    return data
+
+
+def _train(options, settings, folder, data, seen):
+    from deformconv import training
+    from deformconv.cli import network
+    from deformconv.study.provenance import hardware, versions
+    from deformconv.training import checkpoint, devices
+    from deformconv.training.files import write_atomically
+    from deformconv.training.scaling import Scaling
+
+    (x, y), kept = data.split(options.validation)
+    model = network.load(options) if options.model else network.make(options, data.images.shape[1:], len(data.classes))
     stream = options.stream or data.is_large
     say(
         f"{options.data}: {len(y):,} images to train on, {len(kept[1]):,} for validation, "
@@ -192,6 +193,7 @@ def _train(options, settings, folder):
     folder.mkdir(parents=True, exist_ok=True)
     about = {
         "settings": asdict(settings),
+        "seen": seen,
         "classes": data.classes,
         "shape": list(x.shape[1:]),
         "command": options.command_line,
@@ -235,56 +237,3 @@ def _train(options, settings, folder):
         for path in checkpoint.all_of(folder / "training.npz"):
             path.unlink(missing_ok=True)
     return about["told"]
-
-
-def _network(options, shape, classes):
-    import keras
-
-    from deformconv.study.digits import models
-
-    convolution = models.rigid
-    if not options.plain:
-        convolution = functools.partial(
-            models.deformable,
-            modulated=options.modulated,
-            offset_lr_multiplier=options.offset_rate,
-            max_offset=options.max_offset,
-        )
-    keras.utils.set_random_seed(options.seed)
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(options.precision)
-    try:
-        return models.digit_classifier(convolution, MOMENTUM, shape=shape, classes=classes)
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _load(options):
-    import keras
-
-    import deformconv.layers  # noqa: F401 (registers the layers that the file may hold)
-
-    # Keras draws weights before it reads them, and JAX insists that all processes draw the same.
-    keras.utils.set_random_seed(options.seed)
-    model = keras.saving.load_model(options.model, compile=False)
-    if len(model.inputs) != 1 or len(model.input_shape) != 4 or len(model.output_shape) != 2:
-        raise ValueError(
-            f"--model must be from images (batch, height, width, channels) to (batch, classes); {options.model} "
-            f"is from {model.input_shape} to {model.output_shape}."
-        )
-    return model
-
-
-def _check_model(model, data):
-    """It takes these images, and gives as many probabilities as there are classes, or more."""
-    import numpy as np
-
-    shape, outputs = data.images.shape[1:], model.output_shape[-1]
-    for wanted, given in zip(model.input_shape[1:], shape, strict=True):
-        if wanted not in (None, given):
-            raise ValueError(f"--model must take images of {shape}; it takes {model.input_shape[1:]}.")
-    if outputs < len(data.classes):
-        raise ValueError(f"--model must have an output for each of the {len(data.classes)} classes; it has {outputs}.")
-    total = model.predict(np.zeros((1, *shape), "float32"), verbose=0).sum()
-    if not abs(total - 1) < 0.02:
-        raise ValueError(f"--model must end in a softmax; its outputs for a black image sum up to {total:.3g}.")

@@ -8,8 +8,9 @@ Values of images between the pixels: bilinear, zero outside, with the gradients 
 Engines know nothing of the rest of the package; everything above them calls these three.
 """
 
+import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import keras
@@ -69,15 +70,18 @@ def _engine(images: Tensor) -> Any:
     recorder, stock_only = switches.here()
     if recorder is not None:
         return portably._replace(convolve=recorder)
-    if stock_only or switches.within_xla():
-        native = None
-    else:
+    within_xla = switches.within_xla()
+    native = None
+    if not stock_only:
         from deformconv.engines.native import kernels
 
         native = kernels()
     if native is not None and native.serves(images):
-        return native
-    if keras.backend.backend() != "tensorflow" or switches.within_xla():
+        if not within_xla:
+            return native
+        if _only_cpus():
+            _warn_of_xla()
+    if keras.backend.backend() != "tensorflow" or within_xla:
         return portably
     if keras.backend.standardize_dtype(images.dtype) == "float64":  # the stock kernel would compute in float32
         return portably
@@ -86,6 +90,26 @@ def _engine(images: Tensor) -> Any:
     return _made_of(tensorflow.sample)
 
 
-def has_native_kernel() -> bool:
-    """Whether there is a kernel faster than what XLA makes of the portable engine."""
-    return keras.backend.backend() == "tensorflow"
+def supports_jit() -> bool:
+    """What layers tell Keras by the attribute of that name: whether its compiler may take them in.
+
+    Not on TensorFlow: XLA can call neither the native kernels there nor the stock one, and what it makes of the
+    portable engine is slower. On JAX and PyTorch compiled programs call the kernels.
+    """
+    return keras.backend.backend() != "tensorflow"
+
+
+def _only_cpus() -> bool:
+    """Whether TensorFlow has no other device: a TPU takes nothing but XLA's programs."""
+    import tensorflow as tf
+
+    return all(device.device_type == "CPU" for device in tf.config.list_logical_devices())
+
+
+@cache  # once for a process: each layer, and each retracing, would say the same
+def _warn_of_xla() -> None:
+    warnings.warn(
+        "`jit_compile=True` makes deformconv two to six times as slow on a CPU: XLA cannot call its compiled kernels. "
+        'Leave `jit_compile` out, or at "auto".',
+        stacklevel=2,
+    )

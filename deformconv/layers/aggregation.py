@@ -11,8 +11,11 @@ from deformconv import engines
 from deformconv.arguments import AxisPadding, check_count, check_padding, output_size, pair
 from deformconv.conventions import tap_count
 from deformconv.engines.empty import of_any_batch
+from deformconv.engines.precision import full_precision
+from deformconv.layers.layout import MapLayer
+from deformconv.layers.precision import at_least_float32
 from deformconv.operators.aggregate import deform_aggregate2d
-from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
+from deformconv.types import Config, DataFormat, Identifier, Padding, Pair, Shape, Tensor
 
 
 class DenseInOrder(keras.layers.Dense):
@@ -25,11 +28,12 @@ class DenseInOrder(keras.layers.Dense):
         """For each of `orders`, functions of the kernel and of the bias, what the layer makes with what they give."""
         if not orders:
             return super().call(inputs)
-        return [ops.matmul(inputs, of_kernel(self.kernel)) + of_bias(self.bias) for of_kernel, of_bias in orders]
+        with full_precision(inputs):
+            return [ops.matmul(inputs, of_kernel(self.kernel)) + of_bias(self.bias) for of_kernel, of_bias in orders]
 
 
-class DynamicAggregation(keras.layers.Layer):
-    """Base of `DCNv3` and `DCNv4`: their common arguments, sizes and steps."""
+class DynamicAggregation(MapLayer):
+    """Base of `DCNv3` and `DCNv4`: their common arguments, sizes and steps, these on maps that are channels last."""
 
     def __init__(
         self,
@@ -42,9 +46,10 @@ class DynamicAggregation(keras.layers.Layer):
         dw_kernel_size: Pair | None,
         center_feature_scale: bool,
         remove_center: bool,
+        data_format: DataFormat | None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format, **kwargs)
         self.kernel_size = pair("kernel_size", kernel_size)
         self.strides = pair("strides", strides)
         self._pads = check_padding(padding)
@@ -62,21 +67,16 @@ class DynamicAggregation(keras.layers.Layer):
         self._taps = tap_count(self.kernel_size, remove_center)
         self.input_spec = keras.layers.InputSpec(ndim=4)
         # As in `DeformableConv2D`: XLA cannot compile a native kernel.
-        self.supports_jit = not engines.has_native_kernel()
+        self.supports_jit = engines.supports_jit()
 
     def _check_channels(self, input_shape: Shape) -> int:
-        channels = input_shape[-1]
-        if channels is None:
-            raise ValueError(
-                f"The last axis of the input, its channels, must be known; received shape {tuple(input_shape)}. "
-                "Give the number to `keras.Input`."
-            )
+        channels = self._known_channels(input_shape)
         if channels % self.groups:
             raise ValueError(
                 f"`groups` must divide the input's channels; received groups={self.groups} and input shape "
-                f"{tuple(input_shape)}, whose last axis is taken as channels."
+                f"{tuple(input_shape)}, whose {self._named_axis} axis is taken as channels."
             )
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self._channel_axis: channels})
         return channels
 
     def _dense(
@@ -93,10 +93,13 @@ class DynamicAggregation(keras.layers.Layer):
         layer.build((None, None, None, channels))
         return layer
 
-    def _dense_in_order(self, name: str, channels: int, units: int) -> DenseInOrder:
-        # Eight bits cannot name a pixel and a fraction.
-        dtype = "float32" if self.compute_dtype in ("float16", "bfloat16") else self.dtype_policy
-        layer = DenseInOrder(units, kernel_initializer="zeros", dtype=dtype, name=name)
+    def _dense_in_order(
+        self, name: str, channels: int, units: int, bias_initializer: Identifier = "zeros"
+    ) -> DenseInOrder:
+        dtype = at_least_float32(self.dtype_policy)
+        layer = DenseInOrder(
+            units, kernel_initializer="zeros", bias_initializer=bias_initializer, dtype=dtype, name=name
+        )
         layer.build((None, None, None, channels))
         return layer
 
@@ -110,7 +113,7 @@ class DynamicAggregation(keras.layers.Layer):
             data_format="channels_last",
             depthwise_initializer=keras.initializers.RandomUniform(-limit, limit),
             bias_initializer=keras.initializers.RandomUniform(-limit, limit),
-            dtype=self.dtype_policy,
+            dtype=at_least_float32(self.dtype_policy),
             name=name,
         )
         layer.build((None, None, None, channels))
@@ -143,13 +146,12 @@ class DynamicAggregation(keras.layers.Layer):
         return outputs * (1 - share) + self._at_centres(values) * share
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        batch, *size, channels = self._shape_channels_last(input_shape)
         sizes = (
             None if axis[0] is None else output_size(*axis)[0]
-            for axis in zip(
-                input_shape[1:3], self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True
-            )
+            for axis in zip(size, self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True)
         )
-        return (input_shape[0], *sizes, input_shape[-1])
+        return self._shape_turned((batch, *sizes, channels))
 
     def get_config(self) -> Config:
         return {

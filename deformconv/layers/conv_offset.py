@@ -8,17 +8,20 @@ from keras import ops
 from deformconv import engines
 from deformconv.engines.empty import of_any_batch
 from deformconv.engines.fused import fused
+from deformconv.engines.precision import full_precision
+from deformconv.layers.layout import MapLayer
+from deformconv.layers.precision import at_least_float32
 from deformconv.sampling import as_coordinates
-from deformconv.types import Config, Identifier, Shape, Tensor
+from deformconv.types import Config, DataFormat, Identifier, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
-class ConvOffset2D(keras.layers.Layer):
+class ConvOffset2D(MapLayer):
     """Moves every pixel of every channel by a learned offset; put it in front of a convolution.
 
-    A bias-free 3 x 3 convolution makes two channels for each input channel: how far from its place each pixel of
-    that channel is read. All taps of the convolution that follows share the pixel's offset; in `DeformableConv2D`
-    each tap has its own and the channels share them.
+    A bias-free 3 x 3 convolution, in float32 at least, makes two channels for each input channel: how far from its
+    place each pixel of that channel is read. All taps of the convolution that follows share the pixel's offset; in
+    `DeformableConv2D` each tap has its own and the channels share them.
 
     Args:
         layout: `"paired"`: channels `2c` and `2c + 1` of the offsets are the `(y, x)` of channel `c`, the sampler's
@@ -27,10 +30,11 @@ class ConvOffset2D(keras.layers.Layer):
             sampler's neighbours are `floor` and `ceil`, which makes the gradient of zero offsets exactly zero, and it
             clips coordinates by the height on both axes. Square inputs only. For study.
         kernel_initializer: of the offset convolution.
-        **kwargs: `name`, `dtype`, `trainable`.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
-        `(batch, height, width, channels)`.
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)`.
 
     Output shape:
         The input's.
@@ -47,22 +51,20 @@ class ConvOffset2D(keras.layers.Layer):
         self,
         layout: Literal["paired", "2017"] = "paired",
         kernel_initializer: Identifier = "zeros",
+        data_format: DataFormat | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format, **kwargs)
         if layout not in ("paired", "2017"):
             raise ValueError(f'`layout` must be "paired" or "2017"; received {layout!r}.')
         self.layout = layout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
-        self.supports_jit = layout == "2017" or not engines.has_native_kernel()
+        self.supports_jit = layout == "2017" or engines.supports_jit()
 
     def build(self, input_shape: Shape) -> None:
-        _, height, width, channels = input_shape
-        if channels is None:
-            raise ValueError(
-                f"The last axis of the input, its channels, must be known; received shape {tuple(input_shape)}."
-            )
+        channels = self._known_channels(input_shape)
+        _, height, width, _ = maps_shape = self._shape_channels_last(input_shape)
         if self.layout == "2017" and (height is None or height != width):
             raise ValueError(
                 f'layout="2017" clips both axes by the height and so takes square inputs only; '
@@ -75,14 +77,19 @@ class ConvOffset2D(keras.layers.Layer):
             use_bias=False,
             data_format="channels_last",
             kernel_initializer=self.kernel_initializer,
-            dtype=self.dtype_policy,
+            dtype=at_least_float32(self.dtype_policy),
             name="offset_conv",
         )
-        self.offset_conv.build(input_shape)
+        self.offset_conv.build(maps_shape)
+        self._freeze()
 
     def call(self, inputs: Tensor) -> Tensor:
+        return self._turned(self._moved(self._channels_last(inputs)))
+
+    def _moved(self, inputs: Tensor) -> Tensor:
         batch, height, width, channels = ops.shape(inputs)
-        made = as_coordinates(of_any_batch(self.offset_conv, inputs))
+        with full_precision(inputs):
+            made = as_coordinates(of_any_batch(self.offset_conv, inputs))
         if self.layout == "2017":
             # (b, h, w, 2c) -> (b, 2c, h, w) -> (b * c, h, w, 2): the 2017 reshape, which pairs neighbours on a
             # row of one channel instead of one pixel's y and x.

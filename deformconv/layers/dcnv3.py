@@ -6,8 +6,10 @@ import keras
 from keras import ops
 
 from deformconv.conventions import mask_from_dcnv3, offsets_from_dcnv3
+from deformconv.engines.precision import full_precision
 from deformconv.layers.aggregation import DynamicAggregation
-from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
+from deformconv.layers.precision import at_least_float32
+from deformconv.types import Config, DataFormat, Identifier, Padding, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -37,13 +39,16 @@ class DCNv3(DynamicAggregation):
         activation: after the normalisation; the authors' default is GELU.
         center_feature_scale: whether each group mixes in the value at its centre, in a share learned from the input.
         remove_center: whether to leave out the centre tap; for an odd `kernel_size`.
-        **kwargs: `name`, `dtype`, `trainable`.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
-        `(batch, height, width, channels)`; batch, height and width may be unknown.
+        `(batch, height, width, channels)`; batch, height and width may be unknown. With `"channels_first"`
+        `(batch, channels, height, width)`.
 
     Output shape:
-        `(batch, out_height, out_width, channels)`, sized as `keras.layers.Conv2D`'s.
+        `(batch, out_height, out_width, channels)`, or `(batch, channels, out_height, out_width)`: sized as
+        `keras.layers.Conv2D`'s.
 
     Attributes:
         input_proj, dw_conv, norm, offset, mask, center_feature_scale_proj, output_proj: the layers that own weights.
@@ -72,6 +77,7 @@ class DCNv3(DynamicAggregation):
         activation: Identifier = "gelu",
         center_feature_scale: bool = False,
         remove_center: bool = False,
+        data_format: DataFormat | None = None,
         **kwargs: Any,
     ):
         super().__init__(
@@ -84,6 +90,7 @@ class DCNv3(DynamicAggregation):
             kernel_size if dw_kernel_size is None else dw_kernel_size,
             center_feature_scale,
             remove_center,
+            data_format,
             **kwargs,
         )
         self.activation = keras.activations.get(activation)
@@ -92,7 +99,8 @@ class DCNv3(DynamicAggregation):
         channels = self._check_channels(input_shape)
         self.input_proj = self._dense("input_proj", channels, channels, "glorot_uniform")
         self.dw_conv = self._depthwise("dw_conv", channels)
-        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=self.dtype_policy, name="norm")
+        precise = at_least_float32(self.dtype_policy)
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-6, dtype=precise, name="norm")
         self.norm.build((None, None, None, channels))
         points = self.groups * self._taps
         self.offset = self._dense_in_order("offset", channels, 2 * points)
@@ -100,21 +108,24 @@ class DCNv3(DynamicAggregation):
         if self.center_feature_scale:
             self.center_feature_scale_proj = self._dense("center_feature_scale_proj", channels, self.groups)
         self.output_proj = self._dense("output_proj", channels, channels, "glorot_uniform")
+        self._freeze()
 
     def call(self, inputs: Tensor) -> Tensor:
-        values = self.input_proj(inputs)
-        features = self._features(inputs)
+        maps = self._channels_last(inputs)
+        values = self.input_proj(maps)
+        features = self._features(maps)
         outputs = self._aggregate(values, *self._offsets_and_mask(features))
         if self.center_feature_scale:
             outputs = self._blend(outputs, values, self.center_feature_scale_proj(features))
-        return self.output_proj(outputs)
+        return self._turned(self.output_proj(outputs))
 
     def offsets_and_mask(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order."""
-        return self._offsets_and_mask(self._features(inputs))
+        """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order and channels last."""
+        return self._offsets_and_mask(self._features(self._channels_last(inputs)))
 
     def _features(self, inputs: Tensor) -> Tensor:
-        return self.activation(self.norm(self._at_centres(inputs, self.dw_conv)))
+        with full_precision(inputs):
+            return self.activation(self.norm(self._at_centres(inputs, self.dw_conv)))
 
     def _offsets_and_mask(self, features: Tensor) -> tuple[Tensor, Tensor]:
         order: dict[str, Any] = {"kernel_size": self.kernel_size, "groups": self.groups}

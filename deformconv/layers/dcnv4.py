@@ -3,10 +3,12 @@
 from typing import Any
 
 import keras
+from keras import ops
 
-from deformconv.conventions import dcnv4_channels, from_dcnv4
+from deformconv.conventions import dcnv4_channels, from_dcnv4, to_dcnv4
+from deformconv.engines.precision import full_precision
 from deformconv.layers.aggregation import DynamicAggregation
-from deformconv.types import Config, Padding, Pair, Shape, Tensor
+from deformconv.types import Config, DataFormat, Identifier, Padding, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
@@ -20,6 +22,13 @@ class DCNv4(DynamicAggregation):
     (equation 1 of the paper) as in `DCNv3`, but the mask is any number, with no softmax, and one dense layer makes
     offsets and mask straight from the input, or from a depthwise convolution of it. It starts at zero: so the
     mask starts at 0, the sum too, and the offsets start to learn one step after the mask.
+
+    **Where that start cannot learn.** Its authors have the layer beside a shortcut, `x + layer(x)`, where to start by
+    adding nothing is right. Without one, the next layer sees zeros alone. If that is another `DCNv4`, or a
+    ReLU, no gradient comes back from it: all but the last biases stay as they are for ever, and the loss says nothing
+    of the reason. There, let the layer start as an average pooling, as `DCNv3` does, by
+    `mask_bias_initializer=keras.initializers.Constant(1 / 9)` for nine taps. `center_feature_scale=True` also helps.
+    `deformconv.diagnostics.dead_weights` finds what does not learn in a model.
 
     The authors' module takes no strides, keeps the input's size and takes pixels in one row, `(batch, height * width,
     channels)`. Here each output pixel takes its offsets and its mask from the pixel at the centre of its kernel.
@@ -36,13 +45,18 @@ class DCNv4(DynamicAggregation):
         remove_center: whether to leave out the centre tap; for an odd `kernel_size`.
         output_bias: whether `output_proj` has a bias.
         without_pointwise: whether to leave out `value_proj` and `output_proj`.
-        **kwargs: `name`, `dtype`, `trainable`.
+        mask_bias_initializer: of those biases of `offset_mask` that belong to the mask, so it is what the mask starts
+            as; the authors' start is zero. The other weights of `offset_mask` start at zero.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
-        `(batch, height, width, channels)`; batch, height and width may be unknown.
+        `(batch, height, width, channels)`; batch, height and width may be unknown. With `"channels_first"`
+        `(batch, channels, height, width)`.
 
     Output shape:
-        `(batch, out_height, out_width, channels)`, sized as `keras.layers.Conv2D`'s.
+        `(batch, out_height, out_width, channels)`, or `(batch, channels, out_height, out_width)`: sized as
+        `keras.layers.Conv2D`'s.
 
     Attributes:
         value_proj, offset_mask_dw, offset_mask, center_feature_scale_proj, output_proj: the layers that own weights.
@@ -72,6 +86,8 @@ class DCNv4(DynamicAggregation):
         remove_center: bool = False,
         output_bias: bool = True,
         without_pointwise: bool = False,
+        mask_bias_initializer: Identifier = "zeros",
+        data_format: DataFormat | None = None,
         **kwargs: Any,
     ):
         super().__init__(
@@ -84,10 +100,12 @@ class DCNv4(DynamicAggregation):
             dw_kernel_size,
             center_feature_scale,
             remove_center,
+            data_format,
             **kwargs,
         )
         self.output_bias = output_bias
         self.without_pointwise = without_pointwise
+        self.mask_bias_initializer = keras.initializers.get(mask_bias_initializer)
 
     def build(self, input_shape: Shape) -> None:
         channels = self._check_channels(input_shape)
@@ -95,23 +113,33 @@ class DCNv4(DynamicAggregation):
             self.value_proj = self._dense("value_proj", channels, channels, "glorot_uniform")
         self.offset_mask_dw = self._depthwise("offset_mask_dw", channels) if self.dw_kernel_size else None
         made = dcnv4_channels(self.kernel_size, self.groups, self.remove_center)
-        self.offset_mask = self._dense_in_order("offset_mask", channels, made)
+        self.offset_mask = self._dense_in_order("offset_mask", channels, made, self._initial_bias)
         if self.center_feature_scale:
             self.center_feature_scale_proj = self._dense("center_feature_scale_proj", channels, self.groups)
         if not self.without_pointwise:
             self.output_proj = self._dense(
                 "output_proj", channels, channels, "glorot_uniform", use_bias=self.output_bias
             )
+        self._freeze()
+
+    def _initial_bias(self, shape: Shape, dtype: Any = None) -> Tensor:
+        """Of `offset_mask`: zeros but for the mask's."""
+        points = self.groups * self.kernel_size[0] * self.kernel_size[1]
+        mask = self.mask_bias_initializer((points,), dtype=dtype)
+        return to_dcnv4(
+            ops.zeros(2 * points, dtype=dtype), mask, self.kernel_size, self.groups, remove_center=self.remove_center
+        )
 
     def call(self, inputs: Tensor) -> Tensor:
-        values = inputs if self.without_pointwise else self.value_proj(inputs)
+        maps = self._channels_last(inputs)
+        values = maps if self.without_pointwise else self.value_proj(maps)
         outputs = self._aggregate(values, *self.offsets_and_mask(inputs))
         if self.center_feature_scale:
             outputs = self._blend(outputs, values, self.center_feature_scale_proj(outputs))
-        return outputs if self.without_pointwise else self.output_proj(outputs)
+        return self._turned(outputs if self.without_pointwise else self.output_proj(outputs))
 
     def offsets_and_mask(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order."""
+        """The offsets and the mask that the layer gives to `inputs`, in `deform_conv2d`'s order and channels last."""
         order: dict[str, Any] = {"kernel_size": self.kernel_size, "groups": self.groups}
         order["remove_center"] = self.remove_center
         stretch: dict[str, Any] = {"dilation_rate": self.dilation_rate, "offset_scale": self.offset_scale}
@@ -120,7 +148,9 @@ class DCNv4(DynamicAggregation):
             lambda bias: from_dcnv4(bias, **order, **stretch)[0],
         )
         mask_order = (lambda kernel: from_dcnv4(kernel, **order)[1], lambda bias: from_dcnv4(bias, **order)[1])
-        seen = self._at_centres(inputs, self.offset_mask_dw)
+        maps = self._channels_last(inputs)
+        with full_precision(maps):
+            seen = self._at_centres(maps, self.offset_mask_dw)
         offsets, mask = self.offset_mask(seen, orders=[offsets_order, mask_order])
         return offsets, mask
 
@@ -129,4 +159,5 @@ class DCNv4(DynamicAggregation):
             **super().get_config(),
             "output_bias": self.output_bias,
             "without_pointwise": self.without_pointwise,
+            "mask_bias_initializer": keras.initializers.serialize(self.mask_bias_initializer),
         }

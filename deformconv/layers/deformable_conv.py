@@ -8,13 +8,15 @@ from keras import ops
 
 from deformconv import engines
 from deformconv.arguments import check_count, check_padding, divisors, output_size, pair
+from deformconv.layers.inside import own_weights, set_trainable
+from deformconv.layers.layout import MapLayer
 from deformconv.layers.offset_conv import OffsetConv2D
 from deformconv.operators import deform_conv2d
-from deformconv.types import Config, Identifier, Padding, Pair, Shape, Tensor
+from deformconv.types import Config, DataFormat, Identifier, Padding, Pair, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="deformconv")
-class DeformableConv2D(keras.layers.Layer):
+class DeformableConv2D(MapLayer):
     """Deformable 2D convolution (Dai et al. 2017); with `modulated=True` its second version (Zhu et al. 2019).
 
     A small convolution of the same kernel size, strides and dilation reads the input and says, for each output pixel
@@ -40,13 +42,16 @@ class DeformableConv2D(keras.layers.Layer):
         activation, use_bias, kernel_initializer, bias_initializer: as in `keras.layers.Conv2D`.
         kernel_regularizer, bias_regularizer, activity_regularizer: likewise.
         kernel_constraint, bias_constraint: likewise.
-        **kwargs: `name`, `dtype`, `trainable`.
+        data_format: `"channels_last"`, `"channels_first"`, or None for Keras's setting.
+        **kwargs: `name`, `dtype`, `trainable`, and `frozen`: names of weights and inner layers that do not learn.
 
     Input shape:
-        `(batch, height, width, channels)`; batch, height and width may be unknown.
+        `(batch, height, width, channels)`; batch, height and width may be unknown. With `"channels_first"`
+        `(batch, channels, height, width)`.
 
     Output shape:
-        `(batch, out_height, out_width, filters)`, sized as `keras.layers.Conv2D`'s.
+        `(batch, out_height, out_width, filters)`, or `(batch, filters, out_height, out_width)`: sized as
+        `keras.layers.Conv2D`'s.
 
     Attributes:
         kernel, bias: the convolution's own weights.
@@ -82,9 +87,10 @@ class DeformableConv2D(keras.layers.Layer):
         activity_regularizer: Identifier = None,
         kernel_constraint: Identifier = None,
         bias_constraint: Identifier = None,
+        data_format: DataFormat | None = None,
         **kwargs: Any,
     ):
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        super().__init__(data_format, activity_regularizer=activity_regularizer, **kwargs)
         self.filters = filters
         self.kernel_size = pair("kernel_size", kernel_size)
         self.strides = pair("strides", strides)
@@ -123,7 +129,7 @@ class DeformableConv2D(keras.layers.Layer):
 
         self.input_spec = keras.layers.InputSpec(ndim=4)
         # `jit_compile="auto"` asks this: XLA cannot compile a native kernel.
-        self.supports_jit = not engines.has_native_kernel()
+        self.supports_jit = engines.supports_jit()
         taps = self.kernel_size[0] * self.kernel_size[1]
         self._offset_channels = 2 * taps * offset_groups
         self.offset_conv = OffsetConv2D(
@@ -142,15 +148,14 @@ class DeformableConv2D(keras.layers.Layer):
         """A deformable layer with the weights of a plain one, which therefore starts by doing just what that one does.
 
         Args:
-            layer: a `keras.layers.Conv2D`, channels last. Where it is built, so is the result, with copies of
-                its kernel and bias.
+            layer: a `keras.layers.Conv2D`. Where it is built, so is the result, with copies of its kernel and bias.
             **options: further arguments, such as `modulated=True`; they come before those of `layer`, its name too.
 
         Returns:
             A `DeformableConv2D`.
 
         Raises:
-            ValueError: if `layer` is no `Conv2D`, or its channels come first.
+            ValueError: if `layer` is no `Conv2D`.
 
         Example:
             >>> images = np.ones((3, 5, 4, 2))
@@ -165,34 +170,23 @@ class DeformableConv2D(keras.layers.Layer):
                 f"`layer` must be a keras.layers.Conv2D; received a {type(layer).__name__}. "
                 "A transposed, separable or depthwise convolution has no deformable form here."
             )
-        config = layer.get_config()
-        if config.pop("data_format") != "channels_last":
-            raise ValueError(
-                f"`layer` must have data_format='channels_last'; received {layer.name!r} with channels first. "
-                "Build the model again with channels last: the kernel has the same shape there."
-            )
-        config = {name: value for name, value in config.items() if not name.startswith("lora")}
+        config = {name: value for name, value in layer.get_config().items() if not name.startswith("lora")}
         deformable = cls.from_config({**config, **options})
         if layer.built:
             seen, groups = layer.kernel.shape[2], layer.groups
-            deformable.build((None, None, None, seen * groups))
+            deformable.build(deformable._shape_turned((None, None, None, seen * groups)))
             deformable.kernel.assign(layer.kernel)
-            if layer.use_bias:
+            if layer.use_bias and deformable.bias is not None:
                 deformable.bias.assign(layer.bias)
         return deformable
 
     def build(self, input_shape: Shape) -> None:
-        channels = input_shape[-1]
-        if channels is None:
-            raise ValueError(
-                f"The last axis of the input, its channels, must be known; received shape {tuple(input_shape)}. "
-                "Give it in keras.Input: only batch, height and width may be None."
-            )
+        channels = self._known_channels(input_shape)
         for name in ("groups", "offset_groups"):
             if channels % getattr(self, name):
                 raise ValueError(
                     f"`{name}` must divide the input's channels; received {name}={getattr(self, name)} "
-                    f"and input shape {tuple(input_shape)}, whose last axis is taken as channels. "
+                    f"and input shape {tuple(input_shape)}, whose {self._named_axis} axis is taken as channels. "
                     f"{divisors(channels)} would do."
                 )
         self.kernel = self.add_weight(
@@ -211,13 +205,14 @@ class DeformableConv2D(keras.layers.Layer):
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )
-        self.offset_conv.build(input_shape)
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: channels})
+        self.offset_conv.build(self._shape_channels_last(input_shape))
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={self._channel_axis: channels})
+        self._freeze()
 
     def call(self, inputs: Tensor) -> Tensor:
         offsets, mask = self.offsets_and_mask(inputs)
         outputs = deform_conv2d(
-            inputs,
+            self._channels_last(inputs),
             offsets,
             self.kernel,
             mask=mask,
@@ -227,17 +222,19 @@ class DeformableConv2D(keras.layers.Layer):
             dilation_rate=self.dilation_rate,
             groups=self.groups,
         )
-        return self.activation(outputs)
+        return self.activation(self._turned(outputs))
 
     def offsets_and_mask(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """The offsets that the layer gives to `inputs`, in `deform_conv2d`'s order, and the mask or None.
+
+        They are channels last, whatever the layer's `data_format`, which `inputs` have.
 
         Example:
             >>> offsets, mask = DeformableConv2D(6, (3, 2), modulated=True).offsets_and_mask(np.ones((1, 5, 4, 2)))
             >>> tuple(offsets.shape), tuple(mask.shape)
             ((1, 3, 3, 12), (1, 3, 3, 6))
         """
-        made = self.offset_conv(inputs)
+        made = self.offset_conv(self._channels_last(inputs))
         offsets = made[..., : self._offset_channels] if self.modulated else made
         if self.max_offset is not None:
             offsets = self.max_offset * ops.tanh(offsets / self.max_offset)
@@ -245,6 +242,8 @@ class DeformableConv2D(keras.layers.Layer):
 
     def train_only_offsets(self) -> None:
         """Freezes `kernel` and `bias` and leaves `offset_conv` trainable. Recompile the model afterwards.
+
+        They stay so in files, clones and copies, as if the layer had been made with `frozen=("kernel", "bias")`.
 
         Raises:
             ValueError: if the layer has no weights yet.
@@ -261,19 +260,17 @@ class DeformableConv2D(keras.layers.Layer):
                 f"Layer {self.name!r} must be built before its weights can be frozen; it has none yet. "
                 "Call it, or the model it is in, on an input first; keras.Input will do."
             )
-        self.trainable = True
-        self.kernel.trainable = False
-        if self.bias is not None:
-            self.bias.trainable = False
+        set_trainable(self, True)
+        for weight in own_weights(self):
+            weight.trainable = False
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        batch, *size, _ = self._shape_channels_last(input_shape)
         sizes = (
             None if axis[0] is None else output_size(*axis)[0]
-            for axis in zip(
-                input_shape[1:3], self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True
-            )
+            for axis in zip(size, self.kernel_size, self.strides, self.dilation_rate, self._pads, strict=True)
         )
-        return (input_shape[0], *sizes, self.filters)
+        return self._shape_turned((batch, *sizes, self.filters))
 
     def get_config(self) -> Config:
         return {

@@ -8,13 +8,15 @@ from keras import ops
 
 from deformconv.arguments import check_padding, output_size
 from deformconv.engines.empty import of_any_batch
+from deformconv.engines.precision import full_precision
+from deformconv.layers.precision import at_least_float32
 from deformconv.types import Padding, Tensor
 
 
 class OffsetConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` for offsets: it starts at zero, and differs in four ways.
 
-    - It computes in float32 at least, whatever the policy: eight bits cannot name a pixel and a fraction.
+    - It computes in float32 at least, whatever the policy and PyTorch's autocast say, and channels last.
     - It takes explicit padding, and strides together with dilation, as the deformable convolution does.
     - Its weights may learn at a rate of their own (`lr_multiplier`).
     - Its initial weights are zero: no offset, and a mask of one.
@@ -46,7 +48,7 @@ class OffsetConv2D(keras.layers.Conv2D):
             data_format="channels_last",
             kernel_initializer="zeros",
             bias_initializer="zeros",
-            dtype="float32" if dtype_policy.compute_dtype in ("float16", "bfloat16") else dtype_policy,
+            dtype=at_least_float32(dtype_policy),
             name=name,
         )
         self._pads = None if padding in ("valid", "same") else check_padding(padding)
@@ -56,7 +58,8 @@ class OffsetConv2D(keras.layers.Conv2D):
     def call(self, inputs: Tensor) -> Tensor:
         if self._pads:
             inputs = ops.pad(inputs, ((0, 0), *self._pads, (0, 0)))
-        outputs = of_any_batch(self._convolve, inputs)
+        with full_precision(inputs):
+            outputs = of_any_batch(self._convolve, inputs)
         return outputs[:, *self._kept(ops.shape(inputs)[1:3])] if self._thinned else outputs
 
     def _convolve(self, inputs: Tensor) -> Tensor:

@@ -3,9 +3,18 @@
 from keras import ops
 
 from deformconv import engines
-from deformconv.arguments import check_padding, check_size, output_sizes, pair
+from deformconv.arguments import (
+    check_mask,
+    check_offset_channels,
+    check_padding,
+    check_ranks,
+    check_size,
+    output_sizes,
+    pair,
+)
 from deformconv.engines import sizes, switches
 from deformconv.engines.columns import tap_positions
+from deformconv.sampling import as_coordinates, as_float
 from deformconv.types import Padding, Pair, Tensor
 
 
@@ -33,19 +42,26 @@ def deform_aggregate2d(
 
     Returns:
         Tensor `(batch, out_height, out_width, channels)` of the inputs' type.
+
+    Raises:
+        ValueError: if the shapes do not fit together; the message names the likely slip.
     """
+    inputs = as_float(ops.convert_to_tensor(inputs))
+    offsets = as_coordinates(ops.convert_to_tensor(offsets))
     kernel, steps, rates = (
         pair("kernel_size", kernel_size),
         pair("strides", strides),
         pair("dilation_rate", dilation_rate),
     )
+    axis_padding = check_padding(padding)
+    check_ranks(inputs, offsets)
+    groups = check_offset_channels(inputs, offsets, kernel)
     channels, taps = inputs.shape[-1], kernel[0] * kernel[1]
     batch, height, width, _ = ops.shape(inputs)
-    out_size, pads = output_sizes((height, width), kernel, steps, rates, check_padding(padding))
-    for name, tensor in (("offsets", offsets), ("mask", mask)):
-        check_size(name, tensor, inputs, out_size)
-    groups = mask.shape[-1] // taps
-    mask = ops.cast(mask, inputs.dtype)
+    out_size, pads = output_sizes((height, width), kernel, steps, rates, axis_padding)
+    check_size("offsets", offsets, inputs, out_size)
+    mask = ops.cast(ops.convert_to_tensor(mask), inputs.dtype)
+    check_mask(mask, offsets, inputs, out_size, groups)
     recorder, _ = switches.here()
     if recorder is not None:  # ONNX has no node for it, but one for the convolution
         return recorder(

@@ -35,7 +35,8 @@ def deform_roi_pool2d(
     Args:
         inputs: float tensor `(batch, height, width, channels)`: the feature maps.
         boxes: `(batch, boxes, 4)`, the edges `(y1, x1, y2, x2)` of as many boxes in each image; `(0, 0, h, w)` is the
-            whole of it. They are no pixel centres: those of the first pixel lie at 0.5 here.
+            whole of it. They are no pixel centres: those of the first pixel lie at 0.5 here. All coordinates have the
+            boxes' type, float32 at least.
         offsets: None, or `(batch, boxes, out_height, out_width, 2)`: how far each bin moves, `(y, x)`, as fractions
             of the box's height and width once multiplied by `offset_scale`.
         output_size: int or pair: bins of a box, down and across.
@@ -61,7 +62,7 @@ def deform_roi_pool2d(
         return operation(inputs, boxes, offsets, mask=mask)
     inputs = as_float(ops.convert_to_tensor(inputs))
     boxes = as_coordinates(ops.convert_to_tensor(boxes))
-    offsets = None if offsets is None else as_coordinates(ops.convert_to_tensor(offsets))
+    offsets = None if offsets is None else ops.cast(as_coordinates(ops.convert_to_tensor(offsets)), boxes.dtype)
     mask = None if mask is None else ops.cast(ops.convert_to_tensor(mask), inputs.dtype)
     bins = _checked_bins(inputs, boxes, offsets, mask, output_size, sampling_ratio)
     boxes = sizes.expect("boxes", boxes, ops.shape(inputs)[:1], "the batch size of `inputs`")

@@ -9,6 +9,8 @@ import numpy as np
 
 import deformconv
 
+ENGINES = ("tensorflow", "jax", "torch")
+
 # Keras is imported where it is asked: `processor` can be told without.
 
 
@@ -42,3 +44,17 @@ def versions() -> dict[str, str]:
         engine: version(engine),
         "numpy": np.__version__,
     }
+
+
+def other_versions(before: dict[str, str]) -> str:
+    """The first version that is another than that of a result, in words; empty if there is none.
+
+    Python's own decides nothing, and is not looked at. Results of another engine are of another version.
+    """
+    now = versions()
+    for name in now.keys() - {"python"}:
+        known = [name] if name in before else [engine for engine in ENGINES if engine in before and name in ENGINES]
+        if not known or before[known[0]] != now[name]:
+            was = f"{known[0]} {before[known[0]]}" if known else f"an unknown {name}"
+            return f"{was}, and this is {name} {now[name]}"
+    return ""

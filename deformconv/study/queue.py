@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 from deformconv import training
 from deformconv.study.provenance import hardware, versions
 from deformconv.study.results import Results
-from deformconv.training import checkpoint, devices
+from deformconv.study.unfinished import Unfinished
+from deformconv.training import devices
 
 WAIT_SECONDS = 1.0
 
@@ -36,17 +37,22 @@ class Queue:
     Args:
         folder: where everything goes; several processes may share it.
         settings: a dataclass of all that decides the outcome of a run besides its variant and seed.
+        data: the digest of what the runs are trained and tested on.
         command: what made the runs, for the record.
         progress: whether trainings show a bar.
+
+    Raises:
+        ValueError: if runs there, finished or not, are of other settings, data or versions.
     """
 
     descriptions: dict[str, str]
 
-    def __init__(self, folder, settings, command="", progress=True):
+    def __init__(self, folder, settings, data, command="", progress=True):
         self.folder, self.settings, self.command, self.progress = Path(folder), settings, command, progress
         for name in ("weights", "unfinished"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self.results = Results(self.folder / "results.json", settings, self.descriptions)
+        self.results = Results(self.folder / "results.json", settings, self.descriptions, data)
+        self.unfinished = Unfinished(self.folder / "unfinished", {**asdict(settings), "data": data}, versions())
 
     def run_all(self, variants, seeds):
         """Runs every variant with every seed that is not finished; yields each run's results as it is there."""
@@ -93,12 +99,9 @@ class Queue:
         """Where the weights of a run lie."""
         return self.folder / "weights" / f"{variant}-{seed}.weights.h5"
 
-    def _unfinished(self, variant, seed, ending):
-        return self.folder / "unfinished" / f"{variant}-{seed}.{ending}"
-
     @contextmanager
     def _claimed(self, variant, seed):
-        lock = FileLock(self._unfinished(variant, seed, "lock"))
+        lock = FileLock(self.folder / "unfinished" / f"{variant}-{seed}.lock")
         taken = False
         if devices.is_first():
             with suppress(Timeout):
@@ -111,13 +114,12 @@ class Queue:
             if not taken:
                 return
             # Last: whoever dies before finds the run whole, and only this left to do.
-            for path in checkpoint.all_of(self._unfinished(variant, seed, "npz")):
-                path.unlink(missing_ok=True)
+            self.unfinished.forget(variant, seed)
         finally:
             lock.release()
 
     def _train(self, variant, seed):
-        model, told = self.train(variant, seed, checkpoint=self._unfinished(variant, seed, "npz"))
+        model, told = self.train(variant, seed, checkpoint=self.unfinished.begin(variant, seed))
         if not devices.is_first():
             return model, told
         path = self.weights_path(variant, seed)
@@ -142,6 +144,7 @@ class Queue:
             "hardware": hardware(),
             "engine": keras.backend.backend(),
             "versions": versions(),
+            "data": self.results.data,
             **asdict(self.settings),
             "description": self.descriptions[variant],
             "command": self.command,

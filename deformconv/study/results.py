@@ -1,6 +1,7 @@
 """The results file: finished runs, whole at every moment, shared by processes; and the table it makes."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from deformconv.study.provenance import other_versions
 from deformconv.training.files import write_atomically
 from deformconv.types import StrPath
 
@@ -24,20 +26,32 @@ class Results:
         path: of the file.
         settings: a dataclass of all that decides the outcome of a run besides its variant and seed.
         descriptions: of each variant, in its order.
+        data: the digest of what they are trained and tested on; "" to take any.
 
     Raises:
-        ValueError: if the file there holds runs of other settings, or is not a results file.
+        ValueError: if the file there holds runs of other settings, other data or other versions, or is not a results
+            file. Runs that do not tell their data or versions, as those of before did not, are taken to be of these; a
+            warning counts them.
     """
 
-    def __init__(self, path: StrPath, settings: Any, descriptions: dict[str, str]):
-        self.path, self.settings, self.descriptions = Path(path), settings, descriptions
+    def __init__(self, path: StrPath, settings: Any, descriptions: dict[str, str], data: str = ""):
+        self.path, self.settings, self.descriptions, self.data = Path(path), settings, descriptions, data
         self.runs: list[Run] = []
         self.read()
+        silent = sum("data" not in run for run in self.runs) if data else 0
+        if silent:
+            warnings.warn(
+                f"{self.path}: {silent} of {len(self.runs)} runs do not tell a digest of their data, as they were made "
+                "before runs did; they are taken to be of this data set, by its name.",
+                stacklevel=2,
+            )
 
     def read(self) -> None:
         """Takes in what is in the file by now."""
         self.runs = read(self.path) if self.path.exists() else []
         difference = other_settings(self.runs, self.settings)
+        if self.data:
+            difference = difference or other_data(self.runs, self.data) or _other_versions(self.runs)
         if difference:
             raise ValueError(
                 f"{self.path} holds runs with {difference}: a table of both would mislead. Choose another --out."
@@ -87,6 +101,16 @@ def kept(path: StrPath) -> Any:
             f"{path} is not there, seen from {Path.cwd()}. A chapter of the book finds it from the folder book/ of a "
             "whole copy: start the notebook there, or %cd to it first."
         ) from error
+
+
+def other_data(runs: list[Run], data: str) -> str:
+    """The digest of one of the runs' data that is another than this, in words; empty if there is none."""
+    other = next((run for run in runs if run.get("data", data) != data), None)
+    return f"data={other['data']:.12}..., and this one has data={data:.12}..." if other else ""
+
+
+def _other_versions(runs: list[Run]) -> str:
+    return next(filter(None, (other_versions(run["versions"]) for run in runs if "versions" in run)), "")
 
 
 def read(path: StrPath) -> list[Run]:

@@ -1,5 +1,7 @@
 """What a training step is fed: which images, and how they are warped; from the device's memory or from elsewhere."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -41,6 +43,7 @@ class Feed:
         interpolation: Interpolation = "bilinear",
     ):
         self.images, self.labels, self.resident = images, np.asarray(labels), resident
+        self.stream: _Stream | None = None
         if resident:
             inputs = {"images": keras.Input((), dtype="int32", name="images")}
         else:
@@ -72,9 +75,20 @@ class Feed:
             size //= processes
         more = {} if matrices is None else {"matrix": matrices}
         if not self.resident:
-            return {"x": _Stream(self.images, self.labels, index, more, size, weights)}
+            self.stream = _Stream(self.images, self.labels, index, more, size, weights)
+            return {"x": self.stream}
         given = {"x": {"images": index, **more}, "y": self.labels[index], "batch_size": size}
         return given if weights is None else {**given, "sample_weight": weights}
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Inside, an error in reading images is raised as it was: TensorFlow wraps it in pages of its own."""
+        try:
+            yield
+        except Exception:
+            if self.stream is None or self.stream.failed is None:
+                raise
+            raise self.stream.failed from None
 
 
 class _Fed(keras.layers.Layer):
@@ -112,6 +126,7 @@ class _Stream(keras.utils.PyDataset):
         super().__init__(workers=1, max_queue_size=4)
         self.images, self.labels, self.index, self.more, self.size = images, labels, index, more, size
         self.weights = weights
+        self.failed: Exception | None = None
 
     def __len__(self) -> int:
         return -(-len(self.index) // self.size)
@@ -119,9 +134,11 @@ class _Stream(keras.utils.PyDataset):
     def __getitem__(self, number: int) -> tuple:
         part = slice(number * self.size, (number + 1) * self.size)
         index = self.index[part]
-        inputs = {
-            "images": np.asarray(self.images[index]),
-            **{name: values[part] for name, values in self.more.items()},
-        }
+        try:
+            images = np.asarray(self.images[index])
+        except Exception as error:
+            self.failed = error
+            raise
+        inputs = {"images": images, **{name: values[part] for name, values in self.more.items()}}
         batch = inputs, self.labels[index]
         return batch if self.weights is None else (*batch, self.weights[part])

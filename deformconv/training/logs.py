@@ -1,10 +1,11 @@
 """The record of a training, a line a look: for people and programs as JSON lines, and for TensorBoard."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
-from deformconv.training.files import write_atomically
+from deformconv.training.files import set_aside, write_atomically
 from deformconv.types import StrPath
 
 
@@ -13,7 +14,8 @@ class Logs:
 
     Args:
         folder: made if it is missing.
-        done: the step that the training goes on from; lines after it are of a training that was cut off, and go.
+        done: the step that the training goes on from; lines after it are of a training that was cut off, and go. At 0
+            a file that is there is of another training, and is set aside, with a warning.
     """
 
     def __init__(self, folder: StrPath, done: int):
@@ -23,6 +25,8 @@ class Logs:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         kept = [line for line in lines if _step(line) <= done]
+        if lines and not done:
+            warnings.warn(f"{self.path} is of another training; it is {set_aside(self.path)} now.", stacklevel=2)
         write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
         self.events = Writer(str(folder))
 

@@ -1,5 +1,6 @@
 """What a training does where it looks: tests the network, checks its numbers, logs them, keeps its state."""
 
+import sys
 import time
 from typing import Any
 
@@ -47,7 +48,8 @@ class Validation:
     def __call__(self) -> dict[str, float]:
         """`validation_loss` and `validation_accuracy` of the network as it is."""
         batches = self.feed.batches(self.index, self.matrices, self.size, self.weights)
-        told = self.feed.model.evaluate(**batches, verbose=0, return_dict=True)
+        with self.feed.reading():
+            told = self.feed.model.evaluate(**batches, verbose=0, return_dict=True)
         return {name: float(told[name]) for name in ("validation_loss", "validation_accuracy")}
 
 
@@ -70,7 +72,9 @@ class Looks:
         checkpoint: StrPath | None,
         about: dict[str, Any],
         logs: StrPath | None,
+        description: str | None,
     ):
+        self.steps, self.description = about["steps"], description
         self.model, self.optimizer, self.validation, self.patience = model, optimizer, validation, patience
         self.probed = np.asarray(images[:PROBED])
         if self.probed.dtype == np.uint8:
@@ -82,6 +86,7 @@ class Looks:
         self.log: Logs | None = None
         self.any = bool(checkpoint or logs or validation)
         self.first = devices.is_first()
+        self.took = 0.0  # seconds for the last look
         self.state: dict[str, Any] = {"done": 0, "looks": 0, "seconds": 0.0, "told": {}, "lowest": {}}
         self.best: list[np.ndarray] = []
 
@@ -102,16 +107,24 @@ class Looks:
         if devices.first_says(self.done) != self.done:
             where = self.checkpoint and self.checkpoint.path
             raise ValueError(f"The processes see different files at {where}; they must share the folder.")
+        if self.done and self.first and self.checkpoint:
+            what = self.description or self.checkpoint.path
+            # On stderr, as the bar is: what a program prints is its own.
+            print(f"{what}: goes on from step {self.done:,} of {self.steps:,}", file=sys.stderr, flush=True)
         if self.logs and self.first:
             self.log = Logs(self.logs, self.done)
+        self.standstill = health.Standstill(self.model, self.done) if self.first else None
         self.started = time.perf_counter() - self.state["seconds"]
 
-    def take(self, done: int, told: dict[str, float], images_per_second: float) -> None:
-        """A look after `done` steps."""
+    def take(self, done: int, told: dict[str, float], images_per_second: float, counts: bool = True) -> None:
+        """A look after `done` steps. One that comes for its hour alone does not count for `patience`."""
+        began = time.perf_counter()
         lengths = health.check(self.model, self.probed, done, told["loss"])
+        if self.standstill:
+            self.standstill.look(done)
         validated = self.validation() if self.validation else {}
-        looks = self.state["looks"] + 1
-        if validated and validated["validation_loss"] < self.state["lowest"].get("validation_loss", np.inf):
+        looks = self.state["looks"] + counts
+        if counts and validated and validated["validation_loss"] < self.state["lowest"].get("validation_loss", np.inf):
             self.state["lowest"] = {**validated, "step": done, "look": looks}
             self.best = self.model.get_weights() if self.patience is not None else []
         seconds = time.perf_counter() - self.started
@@ -122,6 +135,7 @@ class Looks:
             self.log.write({**record, "images_per_second": images_per_second, "seconds": round(seconds, 1)})
         if self.checkpoint and self.first:
             self.checkpoint.write(self.state, self.best)
+        self.took = time.perf_counter() - began
 
     def end(self) -> dict[str, float]:
         """What `fit` returns; with `patience` the weights are set to the best."""

@@ -13,9 +13,11 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deformconv.training import devices
+from deformconv.layers.inside import all_layers
+from deformconv.layers.layout import check_channels_last
+from deformconv.training import devices, fingerprint
 from deformconv.training.feeds import Feed, shuffled
-from deformconv.training.looks import Looks, Validation
+from deformconv.training.looks import PROBED, Looks, Validation
 from deformconv.training.progress import Progress, Terminated
 from deformconv.training.scaling import Scaling
 from deformconv.training.schedule import EachBatch, schedule
@@ -23,6 +25,8 @@ from deformconv.types import Images, Interpolation, Seed, StrPath
 
 LOSS = "sparse_categorical_crossentropy"
 VALIDATION_SEED = 2018
+LOOK_SECONDS = 60.0  # after which a look comes, however many steps are left to it
+LOOKING = 0.1  # of the time, at most, is for such looks
 
 
 def fit(
@@ -51,12 +55,14 @@ def fit(
 ) -> dict[str, float]:
     """Trains a classifier in place: Adam, its learning rate falling to zero along a cosine.
 
-    Inside `devices.spread` it shares each batch among several devices. Where it looks, every so many steps, it stops
-    at a number that is not finite and at offsets that have left the picture (`health.Diverged`), with advice.
+    Inside `devices.spread` it shares each batch among several devices. Where it looks, every so many steps and after a
+    minute without a look, it stops at a number that is not finite and at offsets that have left the picture
+    (`health.Diverged`), with advice. It warns of weights that do not move.
 
     Args:
         model: from images to class probabilities. What is frozen stays as it is.
-        images, labels: the training set, `(n, h, w, c)`, floats, or bytes that are divided by 255; and `(n,)`.
+        images, labels: the training set, `(n, h, w, c)`, floats, or bytes that are divided by 255; and `(n,)`. Without
+            `scaling` images may be of any shape that `model` takes.
         steps: number of optimizer steps.
         batch_size: images a step, over all devices.
         learning_rate: Adam's, at its highest; or a `keras.optimizers.schedules.LearningRateSchedule` of the steps.
@@ -73,10 +79,12 @@ def fit(
         validation: `(images, labels)` to test on at each look, scaled by draws of their own if there is a scaling.
         patience: after how many looks without a lower validation loss it stops. The weights are those of the lowest.
         checkpoint: a path, or None. The training's whole state is kept there at each look, whole or not at all;
-            where the file exists already, training goes on from it and ends as if it had never stopped. SIGTERM
-            lets the step end, keeps the state and raises `Terminated`.
+            where the file exists already, training says on stderr that it goes on from it, and ends as if it had never
+            stopped. One of other data or arguments is not taken, with a warning. SIGTERM lets the step end, keeps the
+            state and raises `Terminated`.
         logs: a folder for `log.jsonl` and for TensorBoard, with a record of each look, or None.
-        every: number of steps from look to look.
+        every: number of steps from look to look. A look that a slow minute brings on comes besides, and does not count
+            for `patience`; with several processes there are none such.
         description: text in front of the progress bar; None shows no bar.
         callbacks: further ones, of Keras's; for them, each look ends an epoch.
 
@@ -89,6 +97,8 @@ def fit(
         OSError: if a checkpoint cannot be written; the one before is whole.
     """
     _check(images, labels, steps, batch_size, accumulate, steps_per_call, every, validation, patience)
+    if scaling is not None:
+        check_channels_last(model, "`scaling`")
     size = batch_size // accumulate
     rng = np.random.default_rng(seed)
     index = shuffled(len(images), steps * batch_size, rng)
@@ -104,10 +114,11 @@ def fit(
         validating = Validation(
             model, *validation, resident, scaling, interpolation, [*np.atleast_1d(seed), VALIDATION_SEED], size
         )
+    scheduled = getattr(learning_rate, "get_config", None)
     about = {
         "steps": steps,
         "batch_size": batch_size,
-        "learning_rate": learning_rate if isinstance(learning_rate, float) else str(learning_rate.get_config()),
+        "learning_rate": str(scheduled()) if scheduled else float(learning_rate),
         "warmup": warmup,
         "clip_norm": clip_norm,
         "accumulate": accumulate,
@@ -117,26 +128,33 @@ def fit(
         "patience": patience,
         "images": len(images),
     }
-    looks = Looks(model, optimizer, images, validating, patience, checkpoint, about, logs)
+    if checkpoint:  # of streamed images, which may be very many, the first alone
+        about["data"] = fingerprint.of_arrays(np.asarray(images if resident else images[:PROBED]), labels)
+    looks = Looks(model, optimizer, images, validating, patience, checkpoint, about, logs, description)
     looks.resume()
     progress = Progress(steps, looks.done, description, accumulate)
-    watching = [*callbacks, *([progress] if checkpoint or description else [])]
+    watching = [*callbacks, *([progress] if looks.any or description else [])]
     with progress.listening(checkpoint):
         while looks.done < steps and not looks.enough:
-            last = min(looks.done + every, steps) if looks.any else steps
+            # Looks that count are at multiples of `every`, whenever others come.
+            last = min((looks.done // every + 1) * every, steps) if looks.any else steps
+            progress.seconds = max(LOOK_SECONDS, looks.took / LOOKING) if looks.any else float("inf")
             part = slice(looks.done * batch_size, last * batch_size)
             began = time.perf_counter()
-            told = feed.model.fit(
-                **feed.batches(index[part], None if matrices is None else matrices[part], size),
-                shuffle=False,
-                verbose=0,
-                callbacks=watching,
-            ).history
+            with feed.reading():
+                told = feed.model.fit(
+                    **feed.batches(index[part], None if matrices is None else matrices[part], size),
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=watching,
+                ).history
             terminated = devices.anyone_says(progress.terminated)
+            done = progress.done if progress in watching else last
             looks.take(
-                progress.done if terminated else last,
+                done,
                 {name: float(values[-1]) for name, values in told.items()},
-                images_per_second=round((last - looks.done) * batch_size / (time.perf_counter() - began), 1),
+                images_per_second=round((done - looks.done) * batch_size / (time.perf_counter() - began), 1),
+                counts=done == last,
             )
             if terminated:
                 raise Terminated(f"kept after {looks.done} of {steps} steps")
@@ -213,6 +231,6 @@ def _optimizer(
 def _synchronize_batchnorm(model: keras.Model) -> None:
     """On TensorFlow each device would take statistics of its own share; on JAX a batch is one array, whoever has it."""
     if devices.count() > 1 and keras.backend.backend() == "tensorflow":
-        for layer in model.layers:
+        for layer in all_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True

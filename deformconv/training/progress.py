@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,12 +32,14 @@ class Progress(keras.callbacks.Callback):
     Attributes:
         done: steps so far.
         terminated: whether SIGTERM has come while `listening`; the step is ended then, and the part with it.
+        seconds: after which a part is ended with its step, too.
     """
 
     def __init__(self, steps: int, done: int, description: str | None, accumulate: int = 1):
         super().__init__()
         self.done, self.before, self.accumulate = done, done, accumulate
         self.terminated = False
+        self.seconds, self.began = float("inf"), 0.0
         self.bar = None
         if description and devices.is_first():
             self.bar = tqdm(total=steps, initial=done, desc=description, unit="step", mininterval=1)
@@ -57,14 +60,15 @@ class Progress(keras.callbacks.Callback):
         self.terminated = True
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.before = self.done
+        self.before, self.began = self.done, time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         # Keras counts whole calls: with several steps a call, the last may seem to pass the end.
         whole, rest = divmod(min(batch + 1, self.params["steps"]), self.accumulate)
         done, self.done = self.done, self.before + whole
+        enough = self.terminated or time.monotonic() - self.began > self.seconds
         # Several processes stop together, at the next look.
-        if self.terminated and not rest and devices.this_process()[1] == 1:
+        if enough and not rest and devices.this_process()[1] == 1:
             self.model.stop_training = True
         if self.bar is not None:
             self.bar.update(self.done - done)

@@ -81,15 +81,49 @@ def test_a_second_command_adds_its_rows_if_it_measures_the_same(tmp_path, capsys
     assert {(one["case"], one["median"]) for one in held["results"]} == {("c", 2), ("d", 1)}
     assert held["command"] == "a; b" and held["versions"].keys() == {"python", "jax", "torch"}
     assert "rows are added" in capsys.readouterr().out
-    changes = {"threads": 2}, {"source": {"sha256": "t"}}, {"versions": {"python": "4"}}
-    for change in changes:
-        assert files.Results(path, {**about, **change}).content["results"] == []
-        assert "it will be replaced" in capsys.readouterr().out
     committed = projection.FOLDER / "results" / "cpu-2-cores.json"
     assert files.Results(committed, about).content["results"] == []
-    path.write_text("{")
-    with pytest.raises(ValueError, match="not a results file"):
-        files.Results(path, about)
+    for content in ("{", "[]", "3", '{"results": []}', '{"format": 1, "runs": []}'):
+        path.write_text(content)
+        with pytest.raises(ValueError, match="bench.json is not a results file .*Choose another --out"):
+            files.Results(path, about)
+        assert path.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"threads": 2}, "threads=1, and this is 2"),
+        ({"rounds": 1}, "rounds=9, and this is 1"),
+        ({"source": {"sha256": "t"}}, "another source"),
+        ({"versions": {"python": "4"}}, "python 3, and this is 4"),
+    ],
+)
+def test_results_that_are_no_longer_these_keep_their_numbers_under_another_name(tmp_path, capsys, change, words):
+    path = tmp_path / "bench.json"
+    about = {"command": "a", "device": "cpu", "threads": 1, "rounds": 9, "versions": {"python": "3"}}
+    about |= {"source": {"sha256": "s"}}
+    row = {"case": "c", "contender": "jax", "precision": "float32", "direction": "forward", "median": 1}
+    files.Results(path, about).add([row])
+    first = path.read_bytes()
+    second = files.Results(path, {**about, **change})
+    assert f"bench.json: of {words}; it is kept under another name" in capsys.readouterr().out
+    assert second.content["results"] == [] and path.read_bytes() == first  # until there are new ones
+    for median in (2, 3):
+        second.add([{**row, "median": median}])
+    assert (tmp_path / "bench.json.1").read_bytes() == first and len(list(tmp_path.iterdir())) == 2
+    assert [one["median"] for one in json.loads(path.read_text())["results"]] == [3]
+    assert "bench.json.1 now" in capsys.readouterr().out
+
+
+def test_a_new_report_leaves_the_one_before(tmp_path, capsys):
+    path = tmp_path / "bench-training.json"
+    for number in range(3):
+        files.write_new(path, {"number": number})
+    names = {"bench-training.json.1": 0, "bench-training.json.2": 1, "bench-training.json": 2}
+    found = {path.name: json.loads(path.read_text())["number"] for path in tmp_path.iterdir()}
+    assert found == names
+    assert "bench-training.json.2 now" in capsys.readouterr().out
 
 
 def test_the_committed_results_can_still_be_told():

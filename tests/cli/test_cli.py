@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import types
+from pathlib import Path
 
+import keras
 import pytest
 from PIL import Image
 
@@ -16,6 +19,7 @@ from deformconv.study import provenance, results
 from deformconv.study.digits import datasets, experiment, published
 from deformconv.study.digits.variants import VARIANTS
 from deformconv.study.mnist_scale import experiment as scale_experiment
+from deformconv.training import loop
 
 REPRODUCE = ["reproduce", "--budget", "quick", "--dataset", "digits"]
 
@@ -151,6 +155,94 @@ def test_the_data_is_the_budgets_unless_an_option_says_otherwise(
     assert f"this one has {setting}={value!r}" in refusal(arguments)
 
 
+@pytest.fixture
+def finished(study, tiny_budget, monkeypatch, tmp_path):
+    """`finished(**changes)`: the command of a study whose every finished run says something else."""
+    monkeypatch.setitem(experiment.BUDGETS, "tiny", tiny_budget)
+
+    def write(**changes):
+        runs = [{**run, **changes} for run in study.results.runs]
+        (tmp_path / "results.json").write_text(json.dumps({"format": 1, "runs": runs}))
+        return ["reproduce", "--dataset", "digits", "--budget", "tiny", "--out", str(tmp_path)]
+
+    return write
+
+
+def test_runs_on_other_data_of_the_same_name_are_not_told_again(refusal, finished, study):
+    digest = study.data.digest[:12]
+    said = refusal(finished(data="0" * 64))
+    assert f"results.json holds runs with data=000000000000..., and this one has data={digest}...: a table" in said
+    assert "Choose another --out" in said
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [({"keras": "3.0"}, "keras 3.0, and this is keras 3"), ({"deformconv": "0.0"}, "deformconv 0.0, and this is")],
+)
+def test_runs_of_another_version_are_not_told_again(refusal, finished, study, change, words):
+    versions = study.results.runs[0]["versions"]
+    assert f"results.json holds runs with {words}" in refusal(finished(versions={**versions, **change}))
+
+
+def test_runs_of_another_engine_are_of_another_version(refusal, finished):
+    here = keras.backend.backend()
+    other = next(name for name in provenance.ENGINES if name != here)
+    now = provenance.versions()
+    versions = {name: version for name, version in now.items() if name != here} | {other: "1.0"}
+    assert f"runs with {other} 1.0, and this is {here} {now[here]}" in refusal(finished(versions=versions))
+
+
+def test_runs_from_before_digests_are_taken_by_name_and_counted(capsys, finished, study, monkeypatch):
+    from deformconv.cli import reproduce
+
+    command = finished()
+    path = Path(command[-1]) / "results.json"
+    content = json.loads(path.read_text())
+    for run in content["runs"]:
+        del run["data"]
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(reproduce, "draw", lambda *_: None)
+    monkeypatch.setattr(training, "fit", None)
+    assert cli.main([*command, "--variant", "regular"]) == 0
+    said = capsys.readouterr()
+    many = len(content["runs"])
+    assert f"results.json: {many} of {many} runs do not tell a digest of their data" in said.err
+    assert "regular, seed 0:" in said.out and "kept from before" in said.out
+
+
+def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(refusal, capsys, tmp_path, tiny_quick, monkeypatch):
+    """Killed before its first result, it has left a checkpoint alone."""
+    command = [*REPRODUCE, "--out", str(tmp_path / "out")]
+    fit = loop.fit
+
+    def dies(*arguments, **options):
+        fit(*arguments, **{**options, "every": 2})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "fit", dies)
+        assert cli.main([*command, "--variant", "regular"]) == 130
+    capsys.readouterr()
+    words = "was begun with unscaled_share=0.15, and this one has unscaled_share=0.5. Choose another --out"
+    assert f"regular-0.npz is of a run that {words}" in refusal([*command, "--unscaled", "0.5"])
+    note = tmp_path / "out" / "unfinished" / "regular-0.json"
+    about = json.loads(note.read_text())
+    note.write_text(json.dumps({**about, "versions": {**about["versions"], "keras": "3.0"}}))
+    assert "was begun with keras 3.0, and this is keras 3" in refusal(command)
+    note.unlink()
+    assert "was begun with unknown settings" in refusal(command)
+    checkpoint = note.with_suffix(".npz")
+    checkpoint.rename(f"{checkpoint}.1")  # as files move on
+    assert "was begun with unknown settings" in refusal(command)
+
+
+def test_stated_runs_on_other_data_cannot_be_compared(refusal, finished):
+    command = finished(data="0" * 64)
+    stated = str(Path(command[-1]) / "results.json")
+    said = refusal([*command[:-2], "--compare", stated])
+    assert f"--compare: {stated} holds runs with data=000000000000..., and this one has data=" in said
+
+
 def test_stated_runs_of_other_settings_cannot_be_compared(refusal, study):
     stated = str(study.folder / "results.json")
     said = refusal([*REPRODUCE, "--compare", stated])
@@ -210,10 +302,11 @@ def test_mnist_scale_runs_every_variant_in_every_realisation(capsys, monkeypatch
         return queue.results.runs[-1]
 
     monkeypatch.setattr(scale_experiment.MnistScale, "run", run)
-    monkeypatch.setattr(datasets, "load", lambda name: name)
+    monkeypatch.setattr(datasets, "load", lambda name: types.SimpleNamespace(name=name, digest="d"))
     assert cli.main(["mnist-scale", "--realisations", "2", "--variant", "regular", "modulated"]) == 0
     assert ran == [(0, "regular"), (0, "modulated"), (1, "regular"), (1, "modulated")]
     said = capsys.readouterr().out
+    assert "kept from before" not in said
     assert "modulated, realisation 1: test error 1.25%" in said
     assert "| modulated |             704 | 1.25 ± 0.00 |     2 |" in said
 
@@ -285,5 +378,6 @@ def test_reproduce_writes_results_a_figure_and_an_animation_and_reuses_its_runs(
     monkeypatch.setattr(training, "fit", None)
     monkeypatch.setattr(figures, "save_animation", lambda *_: None)
     assert cli.main(command) == 0
-    assert results.table(runs, ("regular", "scaled")) in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert results.table(runs, ("regular", "scaled")) in said and " s, kept from before\n" in said
     assert results.read(os.path.join(folder, "results.json")) == runs

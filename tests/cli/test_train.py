@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -80,7 +82,8 @@ def test_finished_it_is_not_trained_again_and_other_options_are_refused(capsys, 
     first = capsys.readouterr().out.splitlines()
     monkeypatch.setattr(training, "fit", None)
     assert train("own.npz", *SHORT, "--plain") == 0
-    assert capsys.readouterr().out.splitlines() == first[1:]
+    said = "results/train-own: finished before, with the same images, options and versions; nothing is trained."
+    assert capsys.readouterr().out.splitlines() == [said, *first[1:]]
     model = keras.saving.load_model("results/train-own/model.keras")
     assert not any(isinstance(layer, DeformableConv2D) for layer in model.layers)
     assert train("own.npz", *SHORT, "--plain", "--seed", "3") == 2
@@ -107,7 +110,8 @@ sys.exit(cli.main(sys.argv[1:]))
     assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
     assert re.search("terminated; kept after [67] of 8 steps; the same command goes on from there", ended.stderr)
     assert cli.main(command) == 0
-    assert re.search("own:  (75|88)%", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.search("own:  (75|88)%", said) and re.search("own: goes on from step [67] of 8\n", said)
     pair = (keras.saving.load_model(f"{folder}/model.keras") for folder in ("whole", "results/train-own"))
     for one, other in zip(*(model.get_weights() for model in pair), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -157,19 +161,139 @@ def test_half_precision_trains(capsys):
         ("own.npz --model few.keras", "--model must have an output for each of the 2 classes; it has 1"),
         ("own.npz --model colour.keras", r"--model must take images of \(9, 7, 1\); it takes \(9, 7, 3\)"),
         ("own.npz --model image.keras", "--model must be from images .* to .*; image.keras is from"),
+        ("own.npz --model first.keras", "--model needs a model with channels last; layer 'mean' has data_format="),
+        ("own.npz --model nowhere.keras", "must be a .keras file; received 'nowhere.keras', which is not there"),
+        ("own.npz --model own.npy", "--model must be a .keras file; own.npy is none, or is damaged"),
+        ("own.npz --model other.zip", r"--model: other.zip cannot be loaded \(.*\). Load it in Python first"),
+        ("empty", "empty must have a sub-folder of pictures for each class; it has none"),
+        ("hollow", r"hollow/class must have pictures \(.+\); it has none"),
+        ("one", "one must have two classes or more; it has one, 'dark'"),
+        ("own/dark/00.png", "Images must lie in an .npz file or in a folder; received the file 'own/dark/00.png'"),
+        ("half.npz", r"half.npz cannot be read as an .npz file of numbers \(.+\)"),
+        ("names.npz", "names.npz must have the arrays `x` and `y`; it has pictures, y"),
+        ("lengths.npz", r"`y` of lengths.npz must have one label an image, shape \(40,\); received \(39,\)"),
+        ("half", r"half/dark/00.png cannot be read as a picture \(.+\). Mend it, or take it out"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_in_a_line_and_nothing_is_written(capsys, options, words):
+def test_what_cannot_be_trained_is_refused_in_a_line_and_nothing_is_written(capsys, own, options, words):
+    x, y = own
+    os.makedirs("empty")
+    os.makedirs("hollow/class")
+    shutil.copytree("own/dark", "one/dark")
+    shutil.copytree("own", "half")
+    for whole, half in (("own.npz", "half.npz"), ("own/dark/00.png", "half/dark/00.png")):
+        Path(half).write_bytes(Path(whole).read_bytes()[:40])
+    np.savez("names.npz", pictures=x, y=y)
+    np.savez("lengths.npz", x=x, y=y[1:])
+    np.save("own.npy", x)
+    shutil.copy("own.npz", "other.zip")
     if ".keras" in options:
         flat = keras.layers.Flatten
         a_model("logits.keras", flat(), keras.layers.Dense(2))
         a_model("few.keras", flat(), keras.layers.Dense(1, "softmax"))
         a_model("colour.keras", flat(), keras.layers.Dense(2, "softmax"), shape=(9, 7, 3))
         a_model("image.keras", keras.layers.Conv2D(1, 3))
+        mean = keras.layers.GlobalAveragePooling2D(data_format="channels_first", name="mean")
+        a_model("first.keras", mean, keras.layers.Dense(2, "softmax"))
     assert train(*options.split()) == 2
     said = capsys.readouterr().err
     assert re.fullmatch("deformconv: error: .+\n", said) and re.search(words, said), said
     assert not os.path.exists("results/train-own/model.keras")
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Doubled(keras.layers.Layer):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+def test_a_model_with_a_layer_that_only_its_author_has_is_refused_in_a_line_with_a_way_on(capsys, monkeypatch):
+    a_model("mine.keras", Doubled(), keras.layers.Flatten(), keras.layers.Dense(2, "softmax"))
+    registered = keras.saving.get_custom_objects()
+    monkeypatch.delitem(registered, "tests>Doubled")
+    monkeypatch.setattr(Doubled, "__module__", "nowhere")
+    assert train("own.npz", "--model", "mine.keras") == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch("deformconv: error: --model: mine.keras has a part of its own, 'Doubled', .*\n", said), said
+    assert "Train it from Python, where that is imported" in said
+
+
+def test_a_damaged_picture_ends_a_training_in_a_line_whenever_it_is_read(capsys, own):
+    """Streamed, it is read on a thread of TensorFlow's, after those of the first look; the last lie in `light`."""
+    path = Path("own/light/39.png")
+    path.write_bytes(path.read_bytes()[:-30])
+    assert train("own", "--stream", "--steps", "10", "--batch-size", "8", "--validation", "0") == 2
+    said = capsys.readouterr().err
+    line = r"deformconv: error: own/light/39.png cannot be read as a picture \(.+\). Mend it, or take it out.\n"
+    assert re.search(rf"(^|[\r\n]|\]){line}$", said), said
+    assert "Traceback" not in said
+
+
+# What is there already
+
+
+def refused(capsys, *arguments):
+    """What a second training says that finds the first, which it leaves as it is."""
+    capsys.readouterr()
+    before = {path: path.read_bytes() for path in Path("results/train-own").iterdir()}
+    assert train(*arguments) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch("deformconv: error: .* Choose another --out.*\n", said), said
+    assert {path: path.read_bytes() for path in Path("results/train-own").iterdir()} == before
+    return said
+
+
+def test_other_images_are_not_given_the_old_numbers(capsys, own):
+    assert train("own", *SHORT, "--plain") == 0
+    assert train("own", *SHORT, "--plain") == 0
+    assert "finished before" in capsys.readouterr().out
+    shutil.copytree("own/dark", "own/more")
+    said = refused(capsys, "own", *SHORT, "--plain")
+    assert "holds a training on other images: 40 in 2 classes before, 60 in 3 classes now" in said
+    shutil.rmtree("own/more")
+    Image.fromarray(own[0][0] + 1).save("own/dark/00.png")
+    assert "40 in 2 classes as before, and not the same" in refused(capsys, "own", *SHORT, "--plain")
+
+
+def test_wherever_they_lie_the_same_images_are_the_same(capsys, own):
+    assert train("own.npz", *SHORT, "--plain") == 0
+    x, y = own
+    os.makedirs("elsewhere")
+    np.savez_compressed("elsewhere/own.npz", x=x, y=y)
+    assert train("elsewhere/own.npz", *SHORT, "--plain") == 0
+    assert "finished before" in capsys.readouterr().out
+    np.savez("own.npz", x=x, y=1 - y)
+    assert "and not the same" in refused(capsys, "own.npz", *SHORT, "--plain")
+
+
+def test_another_version_or_model_or_no_record_is_not_gone_on_with(capsys, monkeypatch):
+    layers = keras.layers.Flatten(), keras.layers.Dense(2, "softmax")
+    a_model("mine.keras", *layers)
+    command = ["own.npz", *SHORT, "--model", "mine.keras"]
+    assert train(*command) == 0
+    a_model("mine.keras", keras.layers.Flatten(), keras.layers.Dense(2, "softmax"))
+    assert "began with another model" in refused(capsys, *command)
+
+    record = Path("results/train-own/training.json")
+    told = json.loads(record.read_text())
+    for change, words in (
+        ({"versions": told["versions"] | {"keras": "3.0"}}, "holds a training of keras 3.0, and this is keras 3"),
+        ({"seen": None}, "does not say which images it saw"),
+        ({"settings": [3]}, "training.json is no record of a training that this version reads"),
+    ):
+        record.write_text(json.dumps(told | change))
+        assert words in refused(capsys, *command)
+    record.write_text("{")
+    assert "training.json is no record of a training" in refused(capsys, *command)
+    record.unlink()
+    assert "model.keras is there without a training.json that says how it was made" in refused(capsys, *command)
+
+
+def test_what_ended_before_anything_was_kept_is_begun_again(capsys, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert cli.main(["train", "own.npz", *SHORT, "--plain"]) == 130
+    assert train("own.npz", *SHORT, "--plain", "--seed", "3") == 0
 
 
 def test_help_tells_what_data_is_and_how_the_model_is_used(capsys):

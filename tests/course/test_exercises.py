@@ -29,6 +29,11 @@ def test_the_solution_passes(number, capsys):
     assert capsys.readouterr().out.startswith(f"Exercise {number}: correct, on ")
 
 
+@pytest.mark.parametrize("number", ["P3.1", "P3.2"])
+def test_networks_that_exercises_bring_have_their_own_layout(channels_first_setting, number):
+    assert EXERCISES[number].check(EXERCISES[number].solution)
+
+
 @pytest.mark.parametrize(("number", "wrong", "message"), LISTED, ids=_ids(LISTED))
 def test_each_listed_mistake_gets_its_own_message(number, wrong, message, capsys):
     assert not EXERCISES[number].check(wrong)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from keras.ops import convert_to_numpy
 
-from deformconv import DeformableConv2D, deform_conv2d
+from deformconv import ConvOffset2D, DeformableConv2D, deform_conv2d, engines
+from deformconv.engines import native
+from deformconv.engines.switches import stock_operations
 
 SHAPE = BATCH, HEIGHT, WIDTH, CHANNELS = 3, 5, 4, 4
 FILTERS, KERNEL_SIZE = 6, (3, 2)
@@ -74,6 +76,50 @@ def test_xla_compiles_a_call_and_its_gradients(tf, rng, gradients, tensors):
     of_compiled, of_eager = (gradients(function, upstream, *tensors) for function in (compiled, call))
     for got, expected in zip(of_compiled, of_eager, strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+@pytest.fixture
+def warned(recwarn):
+    """What is said of XLA from here on, as if nothing had been before."""
+    engines._warn_of_xla.cache_clear()
+    return lambda: [str(one.message) for one in recwarn if "XLA" in str(one.message)]
+
+
+@pytest.fixture
+def kernels(tf):
+    return native.kernels() or pytest.skip("there are no kernels here that XLA could leave out")
+
+
+def test_xla_in_place_of_the_kernels_is_told_of_once(tf, rng, tensors, kernels, warned):
+    tf.function(call)(*tensors)
+    assert warned() == []
+    tf.function(call, jit_compile=True)(*tensors)
+    (message,) = warned()
+    assert "times as slow on a CPU" in message and "Leave `jit_compile` out" in message
+    fit_two_steps(tiny_model(supports_jit=True, jit_compile=True), rng)
+    assert len(warned()) == 1
+
+
+def test_a_model_that_insists_on_xla_is_told_of(tf, rng, kernels, warned):
+    fit_two_steps(tiny_model(supports_jit=True, jit_compile=True), rng)
+    assert len(warned()) == 1
+
+
+def test_nothing_is_said_of_xla_where_no_kernel_would_serve(tf, tensors, kernels, warned, monkeypatch):
+    with stock_operations():
+        tf.function(call, jit_compile=True)(*tensors)
+    monkeypatch.setattr(engines, "_only_cpus", lambda: False)  # a TPU beside
+    tf.function(call, jit_compile=True)(*tensors)
+    monkeypatch.undo()
+    # Without a compiler, on a GPU, or with DEFORMCONV_CPU_KERNELS=0.
+    monkeypatch.setattr(native, "kernels", lambda: None)
+    tf.function(call, jit_compile=True)(*tensors)
+    assert warned() == []
+
+
+def test_nothing_is_said_of_xla_where_the_package_itself_uses_it(tf, rng, kernels, warned):
+    ConvOffset2D("2017")(rng.normal(size=(3, 5, 5, 2)))
+    assert warned() == []
 
 
 def test_jax_compiles_a_call_and_its_gradients(jax, rng, tensors):

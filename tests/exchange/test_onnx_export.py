@@ -19,7 +19,9 @@ from deformconv import (
     SpatialTransformer,
     bilinear_sample,
     export_onnx,
+    openvino_extension,
 )
+from deformconv.exchange import onnx_export
 from deformconv.study.digits import models
 
 # Elsewhere each export starts a process: one test of that, below, is enough.
@@ -113,6 +115,63 @@ def test_onnxruntime_computes_what_the_layer_does(rng, tmp_path, options, size):
     for tried in [SIZE] if size == SIZE else [SIZE, OTHER_SIZE]:
         for batch in (0, 1, 3):
             check_same(tmp_path / "model.onnx", model, images(rng, batch, tried))
+
+
+@on_tensorflow
+@pytest.mark.parametrize("size", [SIZE, UNKNOWN], ids=["known size", "unknown size"])
+@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+def test_openvino_computes_what_the_layer_does(rng, tmp_path, options, size):
+    openvino = pytest.importorskip("openvino")
+    model = sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, **options), size=size)
+    export_onnx(model, tmp_path / "model.onnx")
+    core = openvino.Core()
+    core.add_extension(openvino_extension())
+    read = core.compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for tried in [SIZE] if size == SIZE else [SIZE, OTHER_SIZE]:
+        given = images(rng, size=tried)
+        (expected,) = by_keras(model, given)
+        np.testing.assert_allclose(read(given)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_without_openvino_its_extension_names_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino.frontend.onnx", None)
+    with pytest.raises(ImportError, match="pip install openvino"):
+        openvino_extension()
+
+
+def test_a_diverged_model_is_refused(rng, tmp_path):
+    model = sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE, name="mine"))
+    model.layers[0].offset_conv.bias.assign(np.r_[np.nan, np.zeros(11)])
+    with pytest.raises(ValueError, match="'.*mine/offset_conv/bias' has not: the training diverged"):
+        export_onnx(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+    infinite = sequential(rng, layers.Rescaling(3e38), DeformableConv2D(FILTERS, KERNEL_SIZE))
+    with pytest.raises(ValueError, match="must give finite outputs"):
+        export_onnx(infinite, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@on_tensorflow
+def test_a_diverged_model_is_exported_if_asked_for(rng, tmp_path):
+    model = sequential(rng, layers.Conv2D(3, 1))
+    model.layers[0].bias.assign([np.inf, 0, 0])
+    assert export_onnx(model, tmp_path / "model.onnx", finite=False) < 1e-5
+    (outputs,) = run(tmp_path / "model.onnx", images(rng)).values()
+    assert np.isinf(outputs[..., 0]).all() and np.isfinite(outputs[..., 1:]).all()
+
+
+def test_the_largest_difference_is_told(rng, tmp_path):
+    model = sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE))
+    assert 0 <= export_onnx(model, tmp_path / "model.onnx") < 1e-5
+
+
+@on_tensorflow
+def test_a_file_that_computes_something_else_is_not_written(rng, tmp_path, monkeypatch):
+    made, other = onnx_export.convert_here, sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE))
+    monkeypatch.setattr(onnx_export, "convert_here", lambda model, signature: made(other, signature))
+    with pytest.raises(RuntimeError, match="does not compute what the model does: in onnxruntime .* differs by"):
+        export_onnx(sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE)), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @on_tensorflow
@@ -224,6 +283,16 @@ def test_the_other_layers_of_this_package_give_the_same(rng, tmp_path, name):
     for batch in (1, 3):
         boxes = np.sort(rng.uniform(0, 4, size=(batch, 2, 2, 2)), axis=2).reshape(batch, 2, 4).astype("float32")
         check_same(tmp_path / "model.onnx", model, *[images(rng, batch), boxes][: len(model.inputs)])
+
+
+@on_tensorflow
+@pytest.mark.parametrize("cls", [DeformableConv2D, ConvOffset2D, DCNv3, DCNv4])
+def test_a_layer_with_channels_first_is_turned_in_the_file_as_well(rng, tmp_path, cls):
+    arguments = (FILTERS, KERNEL_SIZE) if cls is DeformableConv2D else ()
+    layer = cls(*arguments, data_format="channels_first")
+    model = sequential(rng, layer, size=(CHANNELS, HEIGHT, WIDTH))
+    export_onnx(model, tmp_path / "model.onnx")
+    check_same(tmp_path / "model.onnx", model, images(rng, size=(CHANNELS, HEIGHT, WIDTH)))
 
 
 STANDARD = {

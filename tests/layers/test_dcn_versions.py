@@ -13,6 +13,7 @@ from deformconv import DCNv3, DCNv4
 SHAPE = BATCH, HEIGHT, WIDTH, CHANNELS = 3, 6, 9, 6
 GROUPS = 2
 LAYERS = [DCNv3, DCNv4]
+SIXTH = keras.initializers.Constant(1 / 6)
 # Whatever the type, Keras takes the root of 2 of GELU in float32 on TensorFlow, and all of `matmul` on PyTorch.
 TOLERANCE = {DCNv3: 1e-6, DCNv4: 1e-10} if keras.backend.backend() != "torch" else {DCNv3: 2e-5, DCNv4: 2e-5}
 
@@ -116,6 +117,27 @@ def test_dcnv4_starts_at_zero(rng):
     np.testing.assert_array_equal(ops.convert_to_numpy(DCNv4(groups=GROUPS)(images(rng))), np.zeros(SHAPE))
 
 
+def test_dcnv4_may_start_as_average_pooling_between_two_dense_layers(rng):
+    layer = DCNv4((3, 2), strides=(2, 1), padding="valid", groups=GROUPS, mask_bias_initializer=SIXTH)
+    inputs = images(rng)
+    outputs = layer(inputs)
+    pooled = keras.layers.AveragePooling2D((3, 2), (2, 1), data_format="channels_last")(layer.value_proj(inputs))
+    np.testing.assert_allclose(*(ops.convert_to_numpy(x) for x in (outputs, layer.output_proj(pooled))), atol=1e-5)
+
+
+@pytest.mark.parametrize("remove_center", [False, True])
+def test_an_initial_mask_is_the_masks_alone(remove_center):
+    layer = DCNv4((3, 5), groups=GROUPS, remove_center=remove_center, mask_bias_initializer=SIXTH)
+    layer.build(SHAPE)
+    offsets, mask = layer.offsets_and_mask(np.ones(SHAPE, "float32"))
+    assert not ops.convert_to_numpy(offsets).any()
+    expected = np.full(30, 1 / 6)
+    if remove_center:
+        expected[[7, 22]] = 0
+    np.testing.assert_allclose(ops.convert_to_numpy(mask)[2, 4, 1], expected, rtol=1e-6)
+    assert np.count_nonzero(ops.convert_to_numpy(layer.offset_mask.bias)) == (28 if remove_center else 30)
+
+
 @pytest.mark.parametrize("cls", LAYERS)
 def test_initial_weights_are_drawn_as_the_authors_draw_them(cls):
     layer = cls(3, groups=32, dw_kernel_size=(2, 8), center_feature_scale=True)
@@ -194,7 +216,10 @@ COMMON = {
 
 @pytest.mark.parametrize(
     "cls, more",
-    [(DCNv3, {"activation": "relu"}), (DCNv4, {"output_bias": False, "without_pointwise": True})],
+    [
+        (DCNv3, {"activation": "relu"}),
+        (DCNv4, {"output_bias": False, "without_pointwise": True, "mask_bias_initializer": SIXTH}),
+    ],
     ids=["DCNv3", "DCNv4"],
 )
 def test_the_config_is_plain_and_brings_back_every_argument(cls, more):
@@ -203,10 +228,11 @@ def test_the_config_is_plain_and_brings_back_every_argument(cls, more):
     assert set(arguments) <= set(config)
     again = cls.from_config(json.loads(json.dumps(config)))
     assert json.dumps(again.get_config()) == json.dumps(config)
-    for name in set(arguments) - {"activation", "dtype", "padding"}:
+    for name in set(arguments) - {"activation", "dtype", "padding", "mask_bias_initializer"}:
         assert getattr(again, name) == arguments[name], name
     assert again.compute_output_shape((None, 6, None, 6)) == (None, 3, None, 6)
     assert again.compute_output_shape((3, 6, 9, 6)) == (3, 3, 3, 6)
+    assert cls is DCNv3 or again.mask_bias_initializer.value == 1 / 6
 
 
 @pytest.mark.parametrize("cls", LAYERS)
@@ -229,7 +255,9 @@ def test_sizes_unknown_at_build_time_work(rng, cls, padding):
     assert model.output.shape == (None, None, None, CHANNELS)
     for shape in (SHAPE, (2, 3, 7, CHANNELS)):
         given = images(rng, shape=shape)
-        np.testing.assert_allclose(model.predict(given, verbose=0), ops.convert_to_numpy(layer(given)), atol=1e-5)
+        np.testing.assert_allclose(
+            model.predict(given, verbose=0), ops.convert_to_numpy(layer(given)), rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])

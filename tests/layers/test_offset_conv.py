@@ -165,7 +165,16 @@ def test_a_plain_layer_without_weights_gives_a_layer_without():
     assert not layer.built and layer.name == "other" and not layer.trainable
 
 
-def test_channels_first_is_refused():
-    plain = keras.layers.Conv2D(FILTERS, KERNEL_SIZE, data_format="channels_first")
-    with pytest.raises(ValueError, match="`layer` must have data_format='channels_last'.*channels first"):
-        DeformableConv2D.from_conv2d(plain)
+def test_a_plain_layer_with_channels_first_gives_a_layer_with_channels_first(rng):
+    """It is not called: TensorFlow's refuses to compute so on a CPU. Its weights are those of channels last."""
+    first, last = (
+        keras.layers.Conv2D(FILTERS, KERNEL_SIZE, strides=(2, 1), padding="same", activation="relu", data_format=order)
+        for order in ("channels_first", "channels_last")
+    )
+    first.build((None, CHANNELS, HEIGHT, WIDTH))
+    last.build(SHAPE)
+    last.set_weights(first.get_weights())
+    layer, inputs = DeformableConv2D.from_conv2d(first, modulated=True), images(rng)
+    assert layer.built and layer.data_format == "channels_first"
+    outputs = array(layer(inputs.transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(outputs, array(last(inputs)).transpose(0, 3, 1, 2), atol=1e-5)

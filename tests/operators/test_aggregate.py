@@ -38,3 +38,33 @@ def test_it_is_a_depthwise_convolution_with_a_kernel_of_ones(rng, gradients, arg
     by_each = (gradients(function, upstream, inputs, offsets, mask) for function in (aggregate, by_convolution))
     for one, other in zip(*by_each, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+SHAPES = {"inputs": (3, 5, 4, 6), "offsets": (3, 3, 4, 36), "mask": (3, 3, 4, 18)}
+
+
+@pytest.mark.parametrize(
+    "name, shape, words",
+    [
+        ("inputs", (5, 4, 6), r"`inputs` must have shape \(batch, height, width, channels\).*\(5, 4, 6\).*batch axis"),
+        (
+            "inputs",
+            (3, 5, 4, 4),
+            r"`offsets` must have as many offset groups as divide the 4 channels.*3 offset groups",
+        ),
+        ("inputs", (2, 5, 4, 6), r"`offsets` must have batch, height and width \(2, 3, 4\).*The batch differs"),
+        ("offsets", (3, 4, 36), r"`offsets` must have shape \(batch, out_height.*received shape \(3, 4, 36\)"),
+        ("offsets", (3, 3, 4, 35), r"`offsets` must have offset_groups \* kh \* kw \* 2.*of 12.*received 35"),
+        ("offsets", (3, 5, 4, 36), r"`offsets` must have batch.*\(3, 3, 4\).*size of `inputs`"),
+        (
+            "mask",
+            (3, 3, 4, 6),
+            r"`mask` must have.*here 18.*received shape \(3, 3, 4, 6\).*Each of the 3 offset groups",
+        ),
+        ("mask", (3, 4, 3, 18), r"`mask` must have batch.*\(3, 3, 4\).*look swapped"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(name, shape, words):
+    tensors = {each: np.zeros(shape if each == name else own) for each, own in SHAPES.items()}
+    with pytest.raises(ValueError, match=words):
+        deform_aggregate2d(**tensors, **ARGUMENTS[0])

@@ -2,11 +2,12 @@
 
 import dataclasses
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deformconv.study import results
+from deformconv.study import provenance, results
 from deformconv.study.digits import experiment
 
 SETTINGS = experiment.Settings("digits", "tiny", 6, 3, test_images=40, zoom_images=10)
@@ -53,6 +54,35 @@ def test_runs_of_other_settings_are_not_mixed_in(kept, make_run, key, value):
     with pytest.raises(ValueError, match=f"results.json holds runs with {key}=.*{value!r}.* Choose another --out"):
         results.Results(kept.path, dataclasses.replace(SETTINGS, **{key: value}), DESCRIPTIONS)
     assert kept.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"data": "b" * 64}, "data=bbbbbbbbbbbb..., and this one has data=aaaaaaaaaaaa..."),
+        ({"versions": {"keras": "3.0"}}, "keras 3.0, and this is keras"),
+    ],
+)
+def test_runs_of_other_data_or_versions_are_not_mixed_in(kept, make_run, change, words, monkeypatch):
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "3.13", "keras": "3.15"})
+    same = {"data": "a" * 64, "versions": {"python": "3.11", "keras": "3.15"}}
+    kept.add(make_run("regular", **same))
+    assert len(results.Results(kept.path, SETTINGS, DESCRIPTIONS, "a" * 64).runs) == 1
+    kept.add(make_run("deformable", **{**same, **change}))
+    before = kept.path.read_bytes()
+    with pytest.raises(ValueError, match=f"results.json holds runs with {words}.* Choose another --out"):
+        results.Results(kept.path, SETTINGS, DESCRIPTIONS, "a" * 64)
+    assert kept.path.read_bytes() == before
+
+
+def test_the_books_results_are_taken_by_the_name_of_their_data_with_a_warning(monkeypatch):
+    """They were made before runs told a digest."""
+    book = Path(__file__).parents[2] / "book" / "results" / "scaled_digits.json"
+    runs = results.read(book)
+    monkeypatch.setattr(provenance, "versions", lambda: runs[0]["versions"])
+    with pytest.warns(UserWarning, match=f"{len(runs)} of {len(runs)} runs do not tell a digest of their data"):
+        kept = results.Results(book, experiment.Settings.of("digits", "quick"), DESCRIPTIONS, "a" * 64)
+    assert kept.find("deformable", 0) == next(run for run in runs if run["variant"] == "deformable")
 
 
 def test_a_run_of_a_variant_that_has_changed_since_is_refused(kept, make_run):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from deformconv import training
+from deformconv.training import loop
 from deformconv.training.checkpoint import Checkpoint
 from deformconv.training.scaling import Scaling
 
@@ -158,6 +159,39 @@ def test_the_checkpoint_of_another_training_is_not_taken(fit, other):
     assert bits(resumed) == bits(whole)
 
 
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("what", ["images", "labels"])
+def test_nor_is_one_of_as_many_other_images(rng, tmp_path, resident, what):
+    data = {"images": rng.uniform(size=(40, 5, 4, 1)).astype("float32"), "labels": np.arange(40) % 10}
+    options = {"steps": 6, "batch_size": 6, "every": 3, "checkpoint": tmp_path / "training.npz", "resident": resident}
+    with pytest.raises(Stop):
+        training.fit(classifier(), **data, **options, callbacks=[StopAt(4)])
+    data[what] = data[what][::-1].copy()
+    with pytest.warns(UserWarning, match="it is of another training"):
+        training.fit(classifier(), **data, **options)
+
+
+def test_going_on_is_said_in_a_line(fit, capsys, tmp_path):
+    with pytest.raises(Stop):
+        fit(callbacks=[StopAt(8)])
+    assert "goes on" not in capsys.readouterr().err
+    fit()
+    assert capsys.readouterr() == ("", f"{tmp_path / 'training.npz'}: goes on from step 6 of 11\n")
+
+
+def test_a_slow_minute_brings_a_checkpoint_and_changes_nothing(fit, monkeypatch, tmp_path):
+    """With a minute as short as a step, and looks that come too seldom."""
+    options = {"every": 100, "learning_rate": 0.05}
+    whole, told = fit(checkpoint=None, **options)
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 1e-9)
+    monkeypatch.setattr(loop, "LOOKING", float("inf"))
+    with pytest.raises(Stop):
+        fit(callbacks=[StopAt(8)], **options)
+    with np.load(tmp_path / "training.npz") as file:
+        assert json.loads(str(file["state"]))["done"] == 7
+    assert bits(fit(**options)[0]) == bits(whole)
+
+
 def test_a_bar_goes_on_where_it_was(fit, capsys):
     with pytest.raises(Stop):
         fit(callbacks=[StopAt(8)], description="deformable, seed 0")
@@ -196,6 +230,7 @@ import os, sys, threading
 import keras, numpy as np
 from deformconv.layers import DeformableConv2D
 from deformconv import training
+from deformconv.training import loop
 from deformconv.training.scaling import Scaling
 
 path, dies_after, how = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])  # so many steps, and parts of one

@@ -1,13 +1,15 @@
 """A training that has lost its way stops, with the name of the layer and advice; what is logged on the way."""
 
 import json
+import re
+import warnings
 
 import keras
 import numpy as np
 import pytest
 
 from deformconv import training
-from deformconv.layers import DeformableConv2D
+from deformconv.layers import ConvOffset2D, DCNv4, DeformableConv2D
 from deformconv.training import health
 from deformconv.training.logs import Logs
 
@@ -73,6 +75,57 @@ def test_a_training_whose_offsets_explode_stops_and_a_bound_keeps_it(images, rng
     assert len(lengths) == 3 and all(0 < one[name] < 3 for one in lengths for name in ("first", "second"))
 
 
+STILL = (
+    "11 of 14 trainable weights have not moved in 20 steps, 'first/value_proj/kernel' for one: no gradient reaches "
+    "them. DCNv4 starts at zero: two in a row, .* Add a shortcut or give `mask_bias_initializer`"
+)
+
+
+def deaf(first, second):
+    inputs = keras.Input((7, 7, 1))
+    x = second(first(keras.layers.Conv2D(4, 1, trainable=False)(inputs)))
+    return keras.Model(inputs, keras.layers.Dense(10, "softmax")(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.fixture
+def told(images, rng, tmp_path):
+    """`told(model, **options)`: what 20 steps of training, and a look at the end of every ten, warn of."""
+
+    def tell(model, **options):
+        labels = rng.integers(0, 10, size=40)
+        how = {"batch_size": 8, "logs": tmp_path}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            training.fit(model, images[:, :7], labels, **{"steps": 20, "every": 10, **options}, **how)
+        return [str(one.message) for one in caught if "moved" in str(one.message)]
+
+    return tell
+
+
+def test_weights_that_do_not_move_are_told_of_once(told):
+    (message,) = told(deaf(DCNv4(name="first"), DCNv4(name="second")), steps=30)
+    assert re.fullmatch(f"{STILL}.*", message)
+
+
+def test_weights_that_a_relu_hides_are_told_of_too(told):
+    (message,) = told(deaf(keras.layers.Conv2D(4, 1, bias_initializer="ones"), keras.layers.ReLU(threshold=1e9)))
+    assert re.fullmatch("3 of 4 trainable weights have not moved .*: no gradient reaches them.", message)
+
+
+def test_nothing_is_said_of_what_learns_is_frozen_or_is_dead_by_design(told):
+    model = deaf(DCNv4(mask_bias_initializer="ones"), DCNv4(mask_bias_initializer="ones"))
+    assert told(model) == []
+    for layer in model.layers[2:4]:
+        layer.trainable = False
+    assert told(model) == []
+    assert told(deaf(ConvOffset2D("2017"), DCNv4())) == []
+
+
+def test_nothing_is_said_too_early_or_without_a_learning_rate(told):
+    assert told(deaf(DCNv4(), DCNv4()), steps=19) == []
+    assert told(deaf(DCNv4(), DCNv4()), learning_rate=0.0) == []
+
+
 def scalars(folder):
     """What TensorBoard reads there: `{tag: [(step, value), ...]}`."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -115,3 +168,19 @@ def test_lines_of_what_was_cut_off_go_when_a_training_is_taken_up(tmp_path):
         file.write('{"step": 8, "lo')
     Logs(tmp_path, 4).close()
     assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [2, 4]
+
+
+def test_the_log_of_another_training_is_set_aside(tmp_path):
+    for step in (1, 2, 3):
+        if step == 1:
+            log = Logs(tmp_path, 0)
+        else:
+            with pytest.warns(
+                UserWarning, match=rf"log.jsonl is of another training; it is .*log.jsonl.{step - 1} now"
+            ):
+                log = Logs(tmp_path, 0)
+        log.write({"step": step})
+        log.close()
+    found = {path.name: path.read_text() for path in tmp_path.glob("log.jsonl*")}
+    names = {"log.jsonl.1": 1, "log.jsonl.2": 2, "log.jsonl": 3}
+    assert found == {name: f'{{"step": {step}}}\n' for name, step in names.items()}

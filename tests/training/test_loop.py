@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deformconv import training
+from deformconv.training import loop
 from deformconv.training.feeds import shuffled
 from deformconv.training.scaling import Scaling, warp
 
@@ -113,6 +114,12 @@ def test_many_steps_a_call_give_what_one_step_a_call_gives(fit):
     single, grouped = (fit(steps=7, seed=1, scaling=Scaling(), steps_per_call=n) for n in (1, 3))
     np.testing.assert_array_equal(last_batch(single), last_batch(grouped))
     assert_same_weights(single, grouped, atol=1e-6)
+
+
+@pytest.mark.parametrize("learning_rate", [1, np.float32(1)])
+def test_a_learning_rate_may_be_any_number(images, labels, learning_rate):
+    told = training.fit(small_classifier(), images, labels, steps=1, batch_size=BATCH, learning_rate=learning_rate)
+    assert np.isfinite(told["loss"])
 
 
 def test_the_learning_rate_falls_to_zero(images, labels, monkeypatch):
@@ -230,6 +237,60 @@ def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss(images, 
     assert told["validation_loss"] == losses[lowest]
     probabilities = keras.ops.convert_to_numpy(model(wrong[0]))[np.arange(12), wrong[1]]
     assert -np.log(probabilities).mean() == pytest.approx(losses[lowest], rel=1e-5)
+
+
+def test_a_look_comes_with_each_minute_and_does_not_count_for_patience(images, labels, tmp_path, monkeypatch):
+    """A minute as short as a step: the same looks count, and the same weights are kept, as with a long one."""
+    wrong = images[:12], (labels[:12] + 1) % 10
+    options = {"steps": 60, "batch_size": BATCH, "learning_rate": 0.1, "every": 3, "validation": wrong, "patience": 2}
+    told, kept, steps = [], [], []
+    for seconds in (60, 1e-9):
+        monkeypatch.setattr(loop, "LOOK_SECONDS", seconds)
+        monkeypatch.setattr(loop, "LOOKING", float("inf"))
+        model = small_classifier(recorder=False)
+        logs = tmp_path / str(seconds)
+        told.append(training.fit(model, images[12:], labels[12:], logs=logs, **options))
+        kept.append(model)
+        steps.append([json.loads(line)["step"] for line in (logs / "log.jsonl").read_text().splitlines()])
+    assert told[0]["step"] == told[1]["step"]
+    assert_same_weights(*kept, rtol=0)
+    assert steps[1] == list(range(1, steps[0][-1] + 1)) and set(steps[0]) == set(range(3, steps[0][-1] + 1, 3))
+
+
+def test_looks_that_take_long_come_less_often(images, labels, tmp_path, monkeypatch):
+    """A tenth of the time at most is theirs, beside those that come by number."""
+    monkeypatch.setattr(loop, "LOOK_SECONDS", 1e-9)
+    monkeypatch.setattr(loop, "LOOKING", 1e-9)
+    training.fit(small_classifier(), images, labels, steps=9, batch_size=BATCH, logs=tmp_path)
+    looks = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert looks == [1, 9]
+
+
+def test_an_error_in_reading_is_raised_as_it_was(images, labels):
+    """On a thread of the engine's, which would wrap it."""
+
+    class Torn:
+        shape, dtype = images.shape, images.dtype
+
+        def __len__(self):
+            return len(images)
+
+        def __getitem__(self, numbers):
+            if 35 in np.arange(40)[numbers]:
+                raise OSError("torn at 35")
+            return images[numbers]
+
+    for torn, kept in ((Torn(), images), (images, Torn())):
+        with pytest.raises(OSError, match="^torn at 35$"):
+            training.fit(
+                small_classifier(recorder=False),
+                torn,
+                labels,
+                steps=8,
+                batch_size=BATCH,
+                resident=False,
+                validation=(kept, labels),
+            )
 
 
 def test_in_float16_the_loss_is_scaled_up_so_that_small_gradients_are_not_zero(images, labels, monkeypatch):

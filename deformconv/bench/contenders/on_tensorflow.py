@@ -65,4 +65,4 @@ class Conv2D(Ours):
     reads = ("inputs", "kernel")
 
     def function(self, inputs, kernel):
-        return keras.ops.conv(inputs, kernel, padding="same")
+        return keras.ops.conv(inputs, kernel, padding="same", data_format="channels_last")

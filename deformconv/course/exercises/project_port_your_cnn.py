@@ -13,18 +13,21 @@ from deformconv import DeformableConv2D
 from deformconv.course.exercises.checker import check
 from deformconv.training.fine_tuning import train_only_offsets, transplant
 
+LAYOUT = {"data_format": "channels_last"}  # Keras's own setting may be another
+
 
 def somebodys_network(seed=0, size=(7, 5, 2)):
     """A small residual network with everything that trips a port up; its BatchNorm has seen data."""
     keras.utils.set_random_seed(seed)
     inputs = keras.Input(size, name="picture")
-    x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="stem")(inputs)
+    x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="stem", **LAYOUT)(inputs)
     x = layers.BatchNormalization(name="stem_norm")(x)
-    y = layers.Conv2D(6, (3, 2), strides=(2, 1), padding="same", groups=2, activation="relu", name="branch")(x)
-    y = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(y)
-    short = layers.Conv2D(6, 1, strides=(2, 1), name="short")(x)
+    options = {"strides": (2, 1), "padding": "same", "groups": 2, "activation": "relu"}
+    y = layers.Conv2D(6, (3, 2), name="branch", **options, **LAYOUT)(x)
+    y = layers.DepthwiseConv2D(3, padding="same", name="depthwise", **LAYOUT)(y)
+    short = layers.Conv2D(6, 1, strides=(2, 1), name="short", **LAYOUT)(x)
     x = layers.Add(name="sum")([y, short])
-    x = layers.GlobalAveragePooling2D(name="mean")(x)
+    x = layers.GlobalAveragePooling2D(name="mean", **LAYOUT)(x)
     model = keras.Model(inputs, layers.Dense(3, name="classes")(x))
     rng = np.random.default_rng(seed + 1)
     for weight in model.weights:

@@ -137,7 +137,8 @@ def check_deformable_middle(function) -> bool:
 
 
 def _middle(filters, name, kind=DeformableConv2D, size=3, **options):
-    return kind(filters, size, **{"padding": "same", "activation": "relu", "name": name, **options})
+    options = {"padding": "same", "activation": "relu", "data_format": "channels_last"} | options
+    return kind(filters, size, name=name, **options)
 
 
 def _described(function):

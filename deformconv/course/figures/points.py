@@ -12,6 +12,7 @@ from deformconv import bilinear_sample
 from deformconv.arguments import check_padding, output_size, pair
 from deformconv.course.figures.house_style import ORANGE, SKY, style
 from deformconv.diagnostics import deformable_layers, offsets_of
+from deformconv.layers.layout import check_channels_last
 from deformconv.training.scaling import zoomed_copy
 
 # The cover is a dark card of its own, the same on a dark page and on a light one.
@@ -33,6 +34,7 @@ def trace_points(model, images, pixel=(3, 3), depth=None) -> np.ndarray:
         depth: how many deformable layers branch, counted from the last; those before are passed through their
             middle, without offsets. None: all of them.
     """
+    check_channels_last(model, "`trace_points`")
     offsets = offsets_of(model, images)
     deformed = deformable_layers(model)
     branching = deformed if depth is None else deformed[len(deformed) - depth :]
@@ -59,6 +61,7 @@ def _chain(model, shape, last):
             shape = layer.compute_output_shape(shape)
         if layer is last:
             return chain
+    raise ValueError(f"`model` must be a chain of layers; {last.name!r} is inside another layer or model of it.")
 
 
 def _rest(layer, size):

@@ -3,6 +3,7 @@
 MNIST is Yann LeCun, Corinna Cortes and Christopher Burges' set, CC BY-SA 3.0.
 """
 
+import functools
 import hashlib
 import warnings
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from deformconv.study.download import cache_folder, data_folder, download
+from deformconv.training import fingerprint
 from deformconv.training.files import UNREADABLE
 
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
@@ -35,6 +37,11 @@ class Dataset:
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        return fingerprint.of_arrays(self.x_train, self.y_train, self.x_test, self.y_test)
 
     def split(
         self, validation_share: float = 1 / 12

@@ -103,7 +103,7 @@ class Study(Queue):
     descriptions = {name: variant.description for name, variant in VARIANTS.items()}
 
     def __init__(self, data: datasets.Dataset, settings: Settings, folder, command="", progress=True):
-        super().__init__(folder, settings, command, progress)
+        super().__init__(folder, settings, data.digest, command, progress)
         self.data = data
 
     def network(self, variant):

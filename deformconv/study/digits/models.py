@@ -5,6 +5,9 @@ from keras import layers, ops
 
 from deformconv.layers import ConvOffset2D, DeformableConv2D, SpatialTransformer
 
+# Said of every layer: Keras's own setting may be another, and then the network would be.
+LAYOUT = {"data_format": "channels_last"}
+
 # name: (filters, strides)
 CONVOLUTIONS = {"conv11": (32, 1), "conv12": (64, 2), "conv21": (128, 1), "conv22": (128, 2)}
 # 2017 left the first convolution rigid: it sees single strokes.
@@ -13,7 +16,7 @@ DEFORMED = ("conv12", "conv21", "conv22")
 
 def rigid(name, filters, strides):
     """A plain convolution."""
-    return [layers.Conv2D(filters, 3, strides=strides, padding="same", name=name)]
+    return [layers.Conv2D(filters, 3, strides=strides, padding="same", name=name, **LAYOUT)]
 
 
 def deformable(name, filters, strides, deformed=DEFORMED, offset_groups=1, **options):
@@ -21,14 +24,15 @@ def deformable(name, filters, strides, deformed=DEFORMED, offset_groups=1, **opt
     if name not in deformed:
         return rigid(name, filters, strides)
     groups = 1 if name == "conv11" else offset_groups  # it reads a single channel
-    return [DeformableConv2D(filters, 3, strides=strides, padding="same", offset_groups=groups, name=name, **options)]
+    options = {"strides": strides, "padding": "same", "offset_groups": groups} | LAYOUT | options
+    return [DeformableConv2D(filters, 3, name=name, **options)]
 
 
 def conv_offset(name, filters, strides, layout="paired"):
     """2017's design: a dense flow in front of the convolution. `layout="2017"`: as it was shipped."""
     if name not in DEFORMED:
         return rigid(name, filters, strides)
-    return [ConvOffset2D(layout=layout, name=f"{name}_offset"), *rigid(name, filters, strides)]
+    return [ConvOffset2D(layout=layout, name=f"{name}_offset", **LAYOUT), *rigid(name, filters, strides)]
 
 
 def adapted(name, filters, strides):
@@ -41,7 +45,7 @@ def adapted(name, filters, strides):
 
     return [
         *rigid(name, filters, strides),
-        layers.Conv2D(filters, 1, kernel_initializer=identity, name=f"{name}_adapter"),
+        layers.Conv2D(filters, 1, kernel_initializer=identity, name=f"{name}_adapter", **LAYOUT),
     ]
 
 
@@ -49,14 +53,14 @@ def spatial_transformer():
     """One affine warp of the whole image, chosen by a small network that reads it."""
     localisation = keras.Sequential(
         [
-            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu", name="conv1"),
-            layers.Conv2D(32, 5, strides=2, padding="same", activation="relu", name="conv2"),
-            layers.Flatten(),
+            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu", name="conv1", **LAYOUT),
+            layers.Conv2D(32, 5, strides=2, padding="same", activation="relu", name="conv2", **LAYOUT),
+            layers.Flatten(**LAYOUT),
             layers.Dense(32, activation="relu", name="dense"),
         ],
         name="localisation",
     )
-    return [SpatialTransformer(localisation, name="spatial_transformer")]
+    return [SpatialTransformer(localisation, name="spatial_transformer", **LAYOUT)]
 
 
 def digit_classifier(
@@ -84,7 +88,7 @@ def digit_classifier(
             x = layer(x)
         x = layers.ReLU(name=f"{name}_relu")(x)
         x = layers.BatchNormalization(momentum=batchnorm_momentum, epsilon=1e-3, name=f"{name}_bn")(x)
-    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    x = layers.GlobalAveragePooling2D(name="avg_pool", **LAYOUT)(x)
     x = layers.Dense(classes, name="fc1")(x)
     return keras.Model(inputs, layers.Softmax(name="out", dtype="float32")(x), name="digit_classifier")
 

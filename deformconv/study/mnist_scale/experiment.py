@@ -36,7 +36,7 @@ class MnistScale(Queue):
     }
 
     def __init__(self, data: datasets.Dataset, settings: Settings, folder, command="", progress=True):
-        super().__init__(folder, settings, command, progress)
+        super().__init__(folder, settings, data.digest, command, progress)
         self.data = data
 
     def network(self, variant):

@@ -45,6 +45,19 @@ def test_weights_have_their_names(convolution, paths):
     assert (model.input_shape, model.output_shape) == ((None, 28, 28, 1), (None, 10))
 
 
+@pytest.mark.parametrize("front", [list, models.spatial_transformer])
+@pytest.mark.parametrize("convolution", [maker for maker, _ in MAKERS.values()], ids=MAKERS)
+def test_a_setting_of_channels_first_makes_the_same_network(channels_first_setting, convolution, front):
+    made = models.digit_classifier(convolution, front=front)
+    keras.config.set_image_data_format("channels_last")
+    usual = models.digit_classifier(convolution, front=front)
+    assert made.get_layer("conv11").output.shape == (None, 28, 28, 32)
+    assert [layer.output.shape for layer in made.layers] == [layer.output.shape for layer in usual.layers]
+    usual.set_weights(made.get_weights())
+    images = np.random.default_rng(0).uniform(size=(2, 28, 28, 1)).astype("float32")
+    np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(model(images)) for model in (made, usual)))
+
+
 def test_the_rigid_classifier_has_the_242_954_parameters_of_2017():
     assert models.digit_classifier().count_params() == 242_954
 
