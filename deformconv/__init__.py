@@ -6,6 +6,9 @@ import, and the command line's --help needs neither.
 
 import lazy_loader
 
+from deformconv import registration
+
 __version__ = "0.1.0"
 
+registration.announce()
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

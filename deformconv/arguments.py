@@ -11,7 +11,9 @@ AxisPadding = str | tuple[int, int]  # "valid", "same" or the zeros before and a
 
 
 def output_size(size: Any, kernel_size: int, stride: int, dilation: int, padding: AxisPadding) -> tuple[Any, Any]:
-    """One axis of the output, and the zeros before the input: `(out_size, pad_before)`. `size` may be a tensor."""
+    """One axis of the output, and the zeros before the input: `(out_size, pad_before)`. `size`: int, tensor, None."""
+    if size is None:
+        return None, None
     span = (kernel_size - 1) * dilation + 1
     if padding == "same":
         out = (size + stride - 1) // stride
@@ -32,7 +34,7 @@ def output_sizes(
     """`(out_size, pads)`: height and width of the output, and the zeros above and to the left of the input.
 
     Args:
-        inputs_size: height and width of the input; a size may be a tensor.
+        inputs_size: height and width of the input; a size may be a tensor, or None.
         kernel_size, strides, dilation_rate: pairs `(y, x)`.
         padding: of the two axes, from `check_padding`.
     """
@@ -220,10 +222,11 @@ def _offsets_slip(shape: Any, taps: int) -> str:
 
 def check_size(name: str, tensor: Tensor, inputs: Tensor, out_size: tuple) -> None:
     """Batch, height and width of `offsets` or `mask` are those of the output, where they are known."""
-    # A size that only the running graph knows is a tensor here: it fits anything.
-    expected = tuple(size if isinstance(size, int) else None for size in (inputs.shape[0], *out_size))
+    # A size that only the running graph knows is a tensor here: it fits anything. One with a name, in a program that
+    # JAX exports, fits what has the same name.
+    expected = tuple(None if hasattr(size, "shape") else size for size in (inputs.shape[0], *out_size))
     for got, want in zip(tensor.shape[:3], expected, strict=True):
-        if isinstance(got, int) and isinstance(want, int) and got != want:
+        if got is not None and want is not None and got != want:
             slip, size = "", tuple(tensor.shape[1:3])
             if size == expected[1:]:
                 slip = " The batch differs: each image needs its own; ops.repeat gives all the same."
@@ -296,7 +299,7 @@ def check_per_bin(name: str, tensor: Tensor, boxes: Tensor, per_box: tuple[int, 
         slip = ""
         if known and received[2:4] == (per_box[1], per_box[0]):
             slip = " Height and width look swapped."
-        elif math.prod(received[2:]) == math.prod(per_box):
+        elif None not in received[2:] and math.prod(received[2:]) == math.prod(per_box):
             slip = " The count is right: reshape it."
         raise ValueError(
             f"`{name}` must have shape {expected}, batch, boxes, then a value for each bin; "

@@ -6,11 +6,14 @@ top left pixel, `(h - 1, w - 1)` that of the bottom right one.
 
 import math
 
+import keras
 from keras import ops
 
 from deformconv import engines
 from deformconv.arguments import check_rank
+from deformconv.engines import sizes
 from deformconv.engines.precision import full_precision
+from deformconv.symbolic import is_symbolic, with_shape
 from deformconv.types import Outside, Tensor
 
 
@@ -38,7 +41,24 @@ def bilinear_sample(images: Tensor, coords: Tensor, *, padding: Outside = "zeros
         >>> float(bilinear_sample(images, [[[0.5, 0.5]]])[0, 0, 0])
         1.5
     """
+    if is_symbolic(images, coords):
+        return BilinearSample(padding)(images, coords)
     images, coords = ops.convert_to_tensor(images), ops.convert_to_tensor(coords)
+    _check(images, coords, padding)
+    images = as_float(images)
+    coords = as_coordinates(coords)
+    batch, height, width, channels = ops.shape(images)
+    coords = sizes.expect("coords", coords, (batch,), "the batch size of `images`")
+    if padding == "edge":
+        last_pixel = ops.cast(ops.stack([height - 1, width - 1]), coords.dtype)
+        # Not `minimum`: on the last pixel the cell to the right is flat, and the derivative has to be that one's.
+        coords = ops.where(coords < 0, 0, ops.where(coords >= last_pixel, last_pixel, coords))
+    points = math.prod(ops.shape(coords)[1:-1])  # not -1 below: PyTorch cannot tell it from an empty batch
+    values = engines.sample(images, ops.reshape(coords, (batch, points, 2)))
+    return ops.reshape(values, (*ops.shape(coords)[:-1], channels))
+
+
+def _check(images: Tensor, coords: Tensor, padding: Outside) -> None:
     check_rank("images", images, "(batch, height, width, channels)")
     if len(coords.shape) < 2 or coords.shape[-1] != 2:
         slip = ""
@@ -65,16 +85,29 @@ def bilinear_sample(images: Tensor, coords: Tensor, *, padding: Outside = "zeros
             "constant": ' It is "zeros".',
         }
         raise ValueError(f'`padding` must be "zeros" or "edge"; received {padding!r}.{slips.get(padding, "")}')
-    images = as_float(images)
-    coords = as_coordinates(coords)
-    batch, height, width, channels = ops.shape(images)
-    if padding == "edge":
-        last_pixel = ops.cast(ops.stack([height - 1, width - 1]), coords.dtype)
-        # Not `minimum`: on the last pixel the cell to the right is flat, and the derivative has to be that one's.
-        coords = ops.where(coords < 0, 0, ops.where(coords >= last_pixel, last_pixel, coords))
-    points = math.prod(ops.shape(coords)[1:-1])  # not -1 below: PyTorch cannot tell it from an empty batch
-    values = engines.sample(images, ops.reshape(coords, (batch, points, 2)))
-    return ops.reshape(values, (*ops.shape(coords)[:-1], channels))
+
+
+@keras.saving.register_keras_serializable(package="deformconv")
+class BilinearSample(keras.Operation):
+    """`bilinear_sample` as a step of a functional model."""
+
+    def __init__(self, padding: Outside, *, name: str | None = None):
+        super().__init__(name=name)
+        self.padding = padding
+
+    def call(self, images: Tensor, coords: Tensor) -> Tensor:
+        return bilinear_sample(images, coords, padding=self.padding)
+
+    def compute_output_spec(self, images: Tensor, coords: Tensor) -> keras.KerasTensor:
+        images, coords = with_shape(images), with_shape(coords)
+        _check(images, coords, self.padding)
+        return keras.KerasTensor((*coords.shape[:-1], images.shape[-1]), float_type(images))
+
+
+def float_type(tensor: Tensor) -> str:
+    """The type that `as_float` gives."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return dtype if "float" in dtype else "float32"
 
 
 def as_float(tensor: Tensor) -> Tensor:

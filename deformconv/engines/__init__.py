@@ -70,7 +70,7 @@ def _engine(images: Tensor) -> Any:
     recorder, stock_only = switches.here()
     if recorder is not None:
         return portably._replace(convolve=recorder)
-    within_xla = _within_xla()
+    within_xla = switches.within_xla()
     native = None
     if not stock_only:
         from deformconv.engines.native import kernels
@@ -97,16 +97,6 @@ def supports_jit() -> bool:
     portable engine is slower. On JAX and PyTorch compiled programs call the kernels.
     """
     return keras.backend.backend() != "tensorflow"
-
-
-def _within_xla() -> bool:
-    """Inside TensorFlow's `jit_compile=True`, which has none of the kernels. It has no public name."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
-
-    return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def _only_cpus() -> bool:

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from deformconv.engines import grouped
+from deformconv.engines import grouped, sizes
 
 
 def convolve(
@@ -24,6 +24,10 @@ def convolve(
     batch, channels = ops.shape(inputs)[0], inputs.shape[-1]
     kernel_size, filters = tuple(kernel.shape[:2]), kernel.shape[3]
     taps = kernel_size[0] * kernel_size[1]
+    out_size = sizes.expect_an_output(inputs, out_size)
+    offsets = sizes.expect("offsets", offsets, (batch, *out_size), "batch, height and width of the output")
+    if mask is not None:
+        mask = sizes.expect("mask", mask, (batch, *out_size), "batch, height and width of the output")
     rest = tap_positions(out_size, pads, kernel_size, strides, dilation_rate, offsets.dtype)
     coords = ops.reshape(offsets, (batch, *out_size, offset_groups, taps, 2)) + rest[:, :, None]
     points = out_size[0] * out_size[1] * taps  # not -1 below: PyTorch cannot tell it from an empty batch

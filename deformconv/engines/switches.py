@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import keras
+
 from deformconv.engines.constant import constant
 from deformconv.types import Tensor
 
@@ -45,3 +47,13 @@ def stock_operations() -> AbstractContextManager[None]:
         ...         model.export("served", verbose=False)
     """
     return _set(stock_only, True)
+
+
+def within_xla() -> bool:
+    """Inside TensorFlow's `jit_compile=True`, which has none of the kernels. It has no public name."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())

@@ -10,6 +10,7 @@ from keras import ops
 from deformconv import engines
 from deformconv.arguments import AxisPadding, check_count, check_padding, output_size, pair
 from deformconv.conventions import tap_count
+from deformconv.engines.empty import of_any_batch
 from deformconv.engines.precision import full_precision
 from deformconv.layers.layout import MapLayer
 from deformconv.layers.precision import at_least_float32
@@ -124,7 +125,7 @@ class DynamicAggregation(MapLayer):
         outside, kept = zip(*(_centres(*axis) for axis in axes), strict=True)
         if outside != ((0, 0), (0, 0)):
             inputs = ops.pad(inputs, ((0, 0), *outside, (0, 0)))
-        seen = inputs if look is None else look(inputs)
+        seen = inputs if look is None else of_any_batch(look, inputs)
         return seen[:, *kept]
 
     def _aggregate(self, values: Tensor, offsets: Tensor, mask: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from deformconv import engines
+from deformconv.engines.empty import of_any_batch
 from deformconv.engines.fused import fused
 from deformconv.engines.precision import full_precision
 from deformconv.layers.layout import MapLayer
@@ -88,7 +89,7 @@ class ConvOffset2D(MapLayer):
     def _moved(self, inputs: Tensor) -> Tensor:
         batch, height, width, channels = ops.shape(inputs)
         with full_precision(inputs):
-            made = as_coordinates(self.offset_conv(inputs))
+            made = as_coordinates(of_any_batch(self.offset_conv, inputs))
         if self.layout == "2017":
             # (b, h, w, 2c) -> (b, 2c, h, w) -> (b * c, h, w, 2): the 2017 reshape, which pairs neighbours on a
             # row of one channel instead of one pixel's y and x.
@@ -96,10 +97,8 @@ class ConvOffset2D(MapLayer):
             flat = ops.reshape(ops.transpose(inputs, (0, 3, 1, 2)), (-1, height, width, 1))
             warped = fused(ceil_sample)(flat, pixel_grid(height, width, offsets.dtype) + offsets)
             return ops.transpose(ops.reshape(warped, (batch, channels, height, width)), (0, 2, 3, 1))
-        # Reshaped before they are added: TensorFlow's oneDNN convolution gives an empty batch the wrong shape.
-        grid = ops.tile(pixel_grid(height, width, made.dtype), (1, 1, channels))
-        coords = ops.reshape(made, (batch, height * width, channels, 2)) + ops.reshape(grid, (-1, channels, 2))
-        warped = engines.sample(inputs, coords)
+        coords = made + ops.tile(pixel_grid(height, width, made.dtype), (1, 1, channels))
+        warped = engines.sample(inputs, ops.reshape(coords, (batch, height * width, channels, 2)))
         return ops.reshape(warped, (batch, height, width, channels))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

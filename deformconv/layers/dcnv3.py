@@ -111,9 +111,6 @@ class DCNv3(DynamicAggregation):
         self._freeze()
 
     def call(self, inputs: Tensor) -> Tensor:
-        if inputs.shape[0] == 0:
-            # As in `DeformableConv2D`: TensorFlow's convolutions give an empty batch the wrong shape.
-            return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
         maps = self._channels_last(inputs)
         values = self.input_proj(maps)
         features = self._features(maps)

@@ -131,9 +131,6 @@ class DCNv4(DynamicAggregation):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        if inputs.shape[0] == 0:
-            # As in `DeformableConv2D`: TensorFlow's convolutions give an empty batch the wrong shape.
-            return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
         maps = self._channels_last(inputs)
         values = maps if self.without_pointwise else self.value_proj(maps)
         outputs = self._aggregate(values, *self.offsets_and_mask(inputs))

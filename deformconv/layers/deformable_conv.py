@@ -210,9 +210,6 @@ class DeformableConv2D(MapLayer):
         self._freeze()
 
     def call(self, inputs: Tensor) -> Tensor:
-        if inputs.shape[0] == 0:
-            # TensorFlow's oneDNN convolution gives an empty batch the wrong shape; there is nothing to compute.
-            return ops.zeros(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
         offsets, mask = self.offsets_and_mask(inputs)
         outputs = deform_conv2d(
             self._channels_last(inputs),

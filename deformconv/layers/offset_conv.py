@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from deformconv.arguments import check_padding, output_size
+from deformconv.engines.empty import of_any_batch
 from deformconv.engines.precision import full_precision
 from deformconv.layers.precision import at_least_float32
 from deformconv.types import Padding, Tensor
@@ -58,8 +59,11 @@ class OffsetConv2D(keras.layers.Conv2D):
         if self._pads:
             inputs = ops.pad(inputs, ((0, 0), *self._pads, (0, 0)))
         with full_precision(inputs):
-            outputs = self.convolution_op(inputs, self._in_use(self.kernel)) + self._in_use(self.bias)
+            outputs = of_any_batch(self._convolve, inputs)
         return outputs[:, *self._kept(ops.shape(inputs)[1:3])] if self._thinned else outputs
+
+    def _convolve(self, inputs: Tensor) -> Tensor:
+        return self.convolution_op(inputs, self._in_use(self.kernel)) + self._in_use(self.bias)
 
     def _in_use(self, weight: keras.Variable) -> Tensor:
         if self.lr_multiplier == 1:
@@ -70,5 +74,6 @@ class OffsetConv2D(keras.layers.Conv2D):
         """Of the pixels that stride 1 gives, those that the strides ask for: a slice for each axis."""
         for *axis, step in zip(size, self.kernel_size, self.dilation_rate, self._steps, strict=True):
             length, taps, rate = axis
-            (_, dense_pad), (_, pad) = (output_size(length, taps, s, rate, self.padding) for s in (1, step))
-            yield slice(dense_pad - pad, None, step)
+            (_, dense_pad), (out, pad) = (output_size(length, taps, s, rate, self.padding) for s in (1, step))
+            first = dense_pad - pad
+            yield slice(first, first + (out - 1) * step + 1, step)

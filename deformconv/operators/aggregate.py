@@ -12,7 +12,7 @@ from deformconv.arguments import (
     output_sizes,
     pair,
 )
-from deformconv.engines import switches
+from deformconv.engines import sizes, switches
 from deformconv.engines.columns import tap_positions
 from deformconv.sampling import as_coordinates, as_float
 from deformconv.types import Padding, Pair, Tensor
@@ -77,6 +77,9 @@ def deform_aggregate2d(
             groups=channels,
             offset_groups=groups,
         )
+    out_size = sizes.expect_an_output(inputs, out_size)
+    of_output = (batch, *out_size), "batch, height and width of the output"
+    offsets, mask = sizes.expect("offsets", offsets, *of_output), sizes.expect("mask", mask, *of_output)
     rest = tap_positions(out_size, pads, kernel, steps, rates, offsets.dtype)
     # Side by side for all groups, so that it is added image by image: many short rows would take several times as long.
     coords = offsets + ops.reshape(ops.tile(rest[:, :, None], (1, 1, groups, 1, 1)), (*out_size, groups * taps * 2))

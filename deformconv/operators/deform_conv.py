@@ -1,5 +1,8 @@
 """`deform_conv2d`: a convolution whose taps look where offsets send them."""
 
+from typing import Any
+
+import keras
 from keras import ops
 
 from deformconv import engines
@@ -13,7 +16,8 @@ from deformconv.arguments import (
     output_sizes,
     pair,
 )
-from deformconv.sampling import as_coordinates, as_float
+from deformconv.sampling import as_coordinates, as_float, float_type
+from deformconv.symbolic import is_symbolic, with_shape
 from deformconv.types import Padding, Pair, Tensor
 
 
@@ -64,36 +68,79 @@ def deform_conv2d(
         >>> tuple(deform_conv2d(x, np.zeros((1, 3, 3, 12)), kernel).shape)
         (1, 3, 3, 6)
     """
+    options: dict[str, Any] = {"strides": strides, "padding": padding}
+    options |= {"dilation_rate": dilation_rate, "groups": groups}
+    if is_symbolic(inputs, offsets, kernel, mask, bias):
+        return DeformConv2D(**options)(inputs, offsets, kernel, mask=mask, bias=bias)
     inputs = as_float(ops.convert_to_tensor(inputs))
     offsets = as_coordinates(ops.convert_to_tensor(offsets))
     kernel = ops.cast(ops.convert_to_tensor(kernel), inputs.dtype)
+    mask, bias = (None if t is None else ops.cast(ops.convert_to_tensor(t), inputs.dtype) for t in (mask, bias))
+    checked = _checked(inputs, offsets, kernel, mask, bias, **options)
+    return engines.convolve(inputs, offsets, kernel, mask=mask, bias=bias, **checked)
+
+
+def _checked(
+    inputs: Tensor,
+    offsets: Tensor,
+    kernel: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    strides: Pair,
+    padding: Padding,
+    dilation_rate: Pair,
+    groups: int,
+) -> dict[str, Any]:
+    """What `engines.convolve` is told besides tensors. Of these only shapes are looked at."""
     strides = pair("strides", strides)
     dilation_rate = pair("dilation_rate", dilation_rate)
     axis_padding = check_padding(padding)
     check_ranks(inputs, offsets, kernel)
-    kernel_size, filters = tuple(kernel.shape[:2]), kernel.shape[3]
     offset_groups = check_channels(inputs, offsets, kernel, groups)
-
-    batch, height, width, channels = ops.shape(inputs)
-    out_size, pads = output_sizes((height, width), kernel_size, strides, dilation_rate, axis_padding)
+    size = ops.shape(inputs)[1:3]
+    out_size, pads = output_sizes(size, tuple(kernel.shape[:2]), strides, dilation_rate, axis_padding)
     check_size("offsets", offsets, inputs, out_size)
     if mask is not None:
-        mask = ops.cast(ops.convert_to_tensor(mask), inputs.dtype)
         check_mask(mask, offsets, inputs, out_size, offset_groups)
     if bias is not None:
-        bias = ops.cast(ops.convert_to_tensor(bias), inputs.dtype)
-        check_bias(bias, filters, channels)
+        check_bias(bias, kernel.shape[3], inputs.shape[-1])
+    return {
+        "strides": strides,
+        "pads": pads,
+        "out_size": out_size,
+        "dilation_rate": dilation_rate,
+        "groups": groups,
+        "offset_groups": offset_groups,
+    }
 
-    return engines.convolve(
-        inputs,
-        offsets,
-        kernel,
-        mask=mask,
-        bias=bias,
-        strides=strides,
-        pads=pads,
-        out_size=out_size,
-        dilation_rate=dilation_rate,
-        groups=groups,
-        offset_groups=offset_groups,
-    )
+
+@keras.saving.register_keras_serializable(package="deformconv")
+class DeformConv2D(keras.Operation):
+    """`deform_conv2d` as a step of a functional model."""
+
+    def __init__(self, strides: Pair, padding: Padding, dilation_rate: Pair, groups: int, *, name: str | None = None):
+        super().__init__(name=name)
+        self.options: dict[str, Any] = {"strides": strides, "padding": padding}
+        self.options |= {"dilation_rate": dilation_rate, "groups": groups}
+
+    def call(
+        self,
+        inputs: Tensor,
+        offsets: Tensor,
+        kernel: Tensor,
+        mask: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        return deform_conv2d(inputs, offsets, kernel, mask=mask, bias=bias, **self.options)
+
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        offsets: Tensor,
+        kernel: Tensor,
+        mask: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> keras.KerasTensor:
+        inputs, offsets, kernel, mask, bias = map(with_shape, (inputs, offsets, kernel, mask, bias))
+        out_size = _checked(inputs, offsets, kernel, mask, bias, **self.options)["out_size"]
+        return keras.KerasTensor((inputs.shape[0], *out_size, kernel.shape[3]), float_type(inputs))

@@ -1,9 +1,14 @@
 """`deform_roi_pool2d`: the mean of a map over the bins of boxes, each bin where its offset sends it."""
 
+from typing import Any
+
+import keras
 from keras import ops
 
 from deformconv.arguments import check_boxes, check_count, check_per_bin, pair
-from deformconv.sampling import as_coordinates, as_float, bilinear_sample
+from deformconv.engines import sizes
+from deformconv.sampling import as_coordinates, as_float, bilinear_sample, float_type
+from deformconv.symbolic import is_symbolic, with_shape
 from deformconv.types import Pair, Tensor
 
 
@@ -52,11 +57,16 @@ def deform_roi_pool2d(
         >>> np.round(ops.convert_to_numpy(means)[0, 0, :, 0, 0], 6).tolist()
         [3.5, 11.5]
     """
+    if is_symbolic(inputs, boxes, offsets, mask):
+        operation = DeformRoIPool2D(output_size, sampling_ratio, offset_scale, spatial_scale)
+        return operation(inputs, boxes, offsets, mask=mask)
     inputs = as_float(ops.convert_to_tensor(inputs))
     boxes = as_coordinates(ops.convert_to_tensor(boxes))
-    bins = pair("output_size", output_size)
-    check_count("sampling_ratio", sampling_ratio, ' 0 means "by the size of the box" elsewhere; not here.')
-    check_boxes(inputs, boxes)
+    offsets = None if offsets is None else ops.cast(as_coordinates(ops.convert_to_tensor(offsets)), boxes.dtype)
+    mask = None if mask is None else ops.cast(ops.convert_to_tensor(mask), inputs.dtype)
+    bins = _checked_bins(inputs, boxes, offsets, mask, output_size, sampling_ratio)
+    boxes = sizes.expect("boxes", boxes, ops.shape(inputs)[:1], "the batch size of `inputs`")
+    of_boxes = (*ops.shape(boxes)[:2], *bins)
     start, end = boxes[..., :2] * spatial_scale, boxes[..., 2:] * spatial_scale
     box_size = end - start
 
@@ -67,14 +77,64 @@ def deform_roi_pool2d(
     fractions = ops.reshape(fractions, (bins[0], sampling_ratio, bins[1], sampling_ratio, 2))
     fractions = ops.reshape(ops.transpose(fractions, (0, 2, 1, 3, 4)), (*bins, sampling_ratio**2, 2))
     if offsets is not None:
-        offsets = ops.cast(as_coordinates(ops.convert_to_tensor(offsets)), boxes.dtype)
-        check_per_bin("offsets", offsets, boxes, (*bins, 2))
+        offsets = sizes.expect("offsets", offsets, (*of_boxes, 2), "batch, boxes and a pair for each bin")
         fractions = fractions + offset_scale * offsets[..., None, :]
     # An edge at 0 is half a pixel before the centre of pixel 0.
     coords = (start - 0.5)[..., None, None, None, :] + box_size[..., None, None, None, :] * fractions
     values = ops.sum(bilinear_sample(inputs, coords), axis=-2) / sampling_ratio**2
     if mask is None:
         return values
-    mask = ops.cast(ops.convert_to_tensor(mask), inputs.dtype)
-    check_per_bin("mask", mask, boxes, bins)
+    mask = sizes.expect("mask", mask, of_boxes, "batch, boxes and a value for each bin")
     return values * mask[..., None]
+
+
+def _checked_bins(
+    inputs: Tensor,
+    boxes: Tensor,
+    offsets: Tensor | None,
+    mask: Tensor | None,
+    output_size: Pair,
+    sampling_ratio: int,
+) -> tuple[int, int]:
+    """Bins of a box, down and across. Of the tensors only shapes are looked at."""
+    bins = pair("output_size", output_size)
+    check_count("sampling_ratio", sampling_ratio, ' 0 means "by the size of the box" elsewhere; not here.')
+    check_boxes(inputs, boxes)
+    if offsets is not None:
+        check_per_bin("offsets", offsets, boxes, (*bins, 2))
+    if mask is not None:
+        check_per_bin("mask", mask, boxes, bins)
+    return bins
+
+
+@keras.saving.register_keras_serializable(package="deformconv")
+class DeformRoIPool2D(keras.Operation):
+    """`deform_roi_pool2d` as a step of a functional model."""
+
+    def __init__(
+        self,
+        output_size: Pair,
+        sampling_ratio: int,
+        offset_scale: float,
+        spatial_scale: float,
+        *,
+        name: str | None = None,
+    ):
+        super().__init__(name=name)
+        self.options: dict[str, Any] = {
+            "output_size": output_size,
+            "sampling_ratio": sampling_ratio,
+            "offset_scale": offset_scale,
+            "spatial_scale": spatial_scale,
+        }
+
+    def call(self, inputs: Tensor, boxes: Tensor, offsets: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        return deform_roi_pool2d(inputs, boxes, offsets, mask=mask, **self.options)
+
+    def compute_output_spec(
+        self, inputs: Tensor, boxes: Tensor, offsets: Tensor | None = None, mask: Tensor | None = None
+    ) -> keras.KerasTensor:
+        inputs, boxes, offsets, mask = map(with_shape, (inputs, boxes, offsets, mask))
+        sizes_of_boxes = self.options["output_size"], self.options["sampling_ratio"]
+        bins = _checked_bins(inputs, boxes, offsets, mask, *sizes_of_boxes)
+        return keras.KerasTensor((*boxes.shape[:2], *bins, inputs.shape[-1]), float_type(inputs))

@@ -88,6 +88,21 @@ def other_settings(runs: list[Run], settings: Any) -> str:
     return ""
 
 
+def kept(path: StrPath) -> Any:
+    """What a JSON file holds that lies beside the book's chapters, or in the folder that they are started in.
+
+    Raises:
+        FileNotFoundError: if it is not there; the message says where to start a chapter.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path} is not there, seen from {Path.cwd()}. A chapter of the book finds it from the folder book/ of a "
+            "whole copy: start the notebook there, or %cd to it first."
+        ) from error
+
+
 def other_data(runs: list[Run], data: str) -> str:
     """The digest of one of the runs' data that is another than this, in words; empty if there is none."""
     other = next((run for run in runs if run.get("data", data) != data), None)
@@ -101,7 +116,7 @@ def _other_versions(runs: list[Run]) -> str:
 def read(path: StrPath) -> list[Run]:
     """The runs of a results file."""
     try:
-        content = json.loads(Path(path).read_text())
+        content = kept(path)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}")
         for run in content["runs"]:

@@ -180,6 +180,11 @@ def _check(
     validation: tuple | None,
     patience: int | None,
 ) -> None:
+    if keras.config.floatx() == "float16":
+        raise ValueError(
+            "Keras's `floatx` is 'float16' (in keras.json, or by keras.config.set_floatx): losses are computed in it "
+            "and overflow. Training needs 'float32'; for half precision choose the policy \"mixed_float16\" instead."
+        )
     if steps < 1 or batch_size < 1 or every < 1:
         raise ValueError(
             f"`steps`, `batch_size` and `every` must be positive; received {steps}, {batch_size} and {every}."

@@ -77,21 +77,54 @@ def test_stock_operations_keep_a_saved_model_free_of_this_package(rng, tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), model(inputs), atol=1e-5)
 
 
+def refused(words, call, **tensors):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+        call(**tensors)
+
+
 def test_inputs_that_do_not_fit_are_refused_by_the_kernel_itself():
     made = binding._operators()
-    with pytest.raises(tf.errors.InvalidArgumentError, match="do not fit together"):
-        made.deform_aggregate(images=tf.zeros([3, 5, 4, 2]), points=tf.zeros([2, 7, 1, 1, 2]), weights=tf.zeros([0]))
     given = {"images": tf.zeros([3, 5, 4, 2]), "weights": tf.zeros([0]), "kernel": tf.zeros([18, 6])}
     geometry = tf.constant([1, 1, 1, 1, 1, 1, 3, 5, 4], tf.int64)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="do not fit together"):
-        made.deform_conv(points=tf.zeros([3, 5, 4, 17]), geometry=geometry, **given)
+    refused("do not fit together", made.deform_conv, points=tf.zeros([3, 5, 4, 17]), geometry=geometry, **given)
     given["points"] = tf.zeros([3, 5, 4, 18])
     assert made.deform_conv(geometry=geometry, **given).shape == (3, 5, 4, 6)
     for wrong in ({"geometry": geometry[:8]}, {"groups": 5}, {"weights": tf.zeros([3, 5, 4, 8])}):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="do not fit together"):
-            made.deform_conv(**{"geometry": geometry} | given | wrong)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="do not fit together"):
-        made.deform_conv_kernel_grad(upstream=tf.zeros([3, 5, 3, 6]), geometry=geometry, **given)
+        refused("do not fit together", made.deform_conv, **{"geometry": geometry} | given | wrong)
+    upstream = tf.zeros([3, 5, 3, 6])
+    refused("do not fit together", made.deform_conv_kernel_grad, upstream=upstream, geometry=geometry, **given)
+
+
+def test_what_the_kernel_refuses_it_names():
+    made = binding._operators()
+    sizes = r"batch, height and width of the output, \(3, 5, 4\); received shape \[3,4,5,"
+    given = {"images": tf.zeros([3, 5, 4, 2]), "kernel": tf.zeros([18, 6])}
+    given["geometry"] = tf.constant([1, 1, 1, 1, 1, 1, 3, 5, 4], tf.int64)
+    upstream = {"upstream": tf.zeros([3, 5, 4, 6])}
+    operators = (
+        (made.deform_conv, {}),
+        (made.deform_conv_points_grad, upstream),
+        (made.deform_conv_kernel_grad, upstream),
+    )
+    for operator, more in operators:
+        for name, size in (("offsets", (3, 4, 5)), ("mask", (3, 5, 4))):
+            tensors = {"points": tf.zeros([*size, 18]), "weights": tf.zeros([3, 4, 5, 9])}
+            refused(f"`{name}` must have {sizes}", operator, **given, **more, **tensors)
+        small = given | {"geometry": tf.constant([1, 1, 0, 0, 1, 1, 3, 0, 2], tf.int64)}
+        tensors = {"points": tf.zeros([3, 0, 2, 18]), "weights": tf.zeros([0])}
+        words = r"`inputs` must be at least as large as the dilated kernel.*\(5, 4\), the output's would be \(0, 2\)"
+        refused(words, operator, **small, **more, **tensors)
+
+    given = {"images": tf.zeros([3, 5, 4, 2]), "points": tf.zeros([3, 7, 1, 2, 2]), "weights": tf.zeros([3, 7, 1, 2])}
+    assert made.deform_aggregate(**given).shape == (3, 7, 2)
+    upstream = {"upstream": tf.zeros([3, 7, 2])}
+    for operator, more in (made.deform_aggregate, {}), (made.deform_aggregate_grad, upstream):
+        wrong = given | {"points": tf.zeros([2, 7, 1, 2, 2])}
+        refused(
+            r"`coords` must have the batch size of `images`, \(3\); received shape \[2,7,", operator, **wrong, **more
+        )
+        wrong = given | {"weights": tf.zeros([3, 2, 1, 7])}
+        refused(r"`weights` must have .* \(3, 7, 1, 2\); received shape \[3,2,1,7\]", operator, **wrong, **more)
 
 
 def test_the_layer_runs_on_them(rng):

@@ -1,11 +1,14 @@
 """Bad input to `deform_conv2d` is refused at entry: the argument, what was expected, what came, the likely slip."""
 
+import re
+
 import numpy as np
 import pytest
 from keras import ops
 
 from deformconv import deform_conv2d
 from deformconv.arguments import output_size
+from deformconv.operators.aggregate import deform_aggregate2d
 
 # Fits: a 5 x 4 input, a 3 x 2 kernel, stride (2, 1) and dilation (1, 2) give a 2 x 2 output; see `test_operators`.
 SHAPES = {"inputs": (3, 5, 4, 4), "offsets": (3, 2, 2, 12), "kernel": (3, 2, 4, 6)}
@@ -109,6 +112,29 @@ def test_a_size_that_only_the_running_graph_knows_fits_anything_at_entry(tf, kno
     else:
         with pytest.raises(ValueError, match=r"`offsets` must have batch, height and width \(None, None, 3\)"):
             graph.get_concrete_function(inputs, too_wide)
+
+
+@pytest.mark.parametrize("function", ["conv", "sum"])
+def test_sizes_that_have_names_alone_are_compared_by_them(jax, function):
+    """In a program that JAX exports: a reshape would take height for width."""
+
+    def call(inputs, offsets, mask):
+        if function == "sum":
+            return deform_aggregate2d(inputs, offsets, mask, kernel_size=(3, 2), padding="same")
+        return deform_conv2d(inputs, offsets, np.zeros((3, 2, 4, 6), "float32"), mask=mask, padding="same")
+
+    def export(offsets, mask):
+        shapes = jax.export.symbolic_shape(f"b, h, w, 4, {offsets}, 12, {mask}, 6")
+        tensors = [jax.ShapeDtypeStruct(shapes[i : i + 4], "float32") for i in (0, 4, 8)]
+        return jax.export.export(jax.jit(call))(*tensors)
+
+    right = "b, h, w"
+    assert str(export(right, right).out_avals[0].shape[:3]) == "(b, h, w)"
+    for wrong in ("b, w, h", "b, 1, 1", "1, h, w", "b, h + 1, w", "b, h2, w2"):
+        for name, sizes in (("offsets", (wrong, right)), ("mask", (right, wrong))):
+            words = rf"`{name}` must have batch, height and width \(b, h, w\).*received shape \({re.escape(wrong)}, "
+            with pytest.raises(ValueError, match=words):
+                export(*sizes)
 
 
 @pytest.mark.parametrize(

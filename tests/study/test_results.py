@@ -187,3 +187,13 @@ def test_a_summary_has_means_and_sample_deviations_in_per_cent(make_run):
 def test_the_table_of_nothing_is_a_head():
     assert results.summarise([], MEASURES) == {}
     assert len(results.table([], MEASURES).splitlines()) == 2
+
+
+@pytest.mark.parametrize("read", [results.read, results.kept])
+def test_a_chapter_that_was_started_elsewhere_is_told_where_to_start(monkeypatch, tmp_path, read):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as error:
+        read("results/scaled_mnist.json")
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"results/scaled_mnist.json is not there, seen from {tmp_path}.")
+    assert "start the notebook there" in line and "book/" in line

@@ -1,5 +1,6 @@
 // TensorFlow's operators: their shapes, what must fit together, memory for the results, its threads.
 
+#include "absl/strings/str_join.h"
 #include "core/run.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -50,11 +51,29 @@ void RunOp(OpKernelContext* context, Op op, const Numbers& numbers) {
   Run(op, TypeOf(context->input(0).dtype()), numbers, inputs.data(), outputs.data(), Workers(context));
 }
 
+// Ends the operator with what is wrong; false, for its caller to return.
+bool Refuse(OpKernelContext* context, const std::string& message) {
+  context->CtxFailure(absl::InvalidArgumentError(message));
+  return false;
+}
+
 bool DoNotFit(OpKernelContext* context, int count) {
   std::string shapes;
   for (int i = 0; i < count; ++i) absl::StrAppend(&shapes, i ? ", " : "", context->input(i).shape().DebugString());
-  context->CtxFailure(absl::InvalidArgumentError(absl::StrCat("tensors of ", shapes, " do not fit together")));
-  return false;
+  return Refuse(context, absl::StrCat("tensors of ", shapes, " do not fit together"));
+}
+
+// Whether there are weights: one empty axis stands for none.
+bool AreThere(const Tensor& weights) { return weights.dims() != 1; }
+
+// Whether the first sizes of an argument are the expected ones. Python has checked what a graph knew when it was made,
+// names and all; the rest is known here.
+bool Fits(OpKernelContext* context, const char* name, const Tensor& tensor, const std::vector<int64_t>& expected,
+          const char* what) {
+  bool fit = tensor.dims() >= static_cast<int>(expected.size());
+  for (size_t i = 0; fit && i < expected.size(); ++i) fit = tensor.dim_size(i) == expected[i];
+  return fit || Refuse(context, absl::StrCat("`", name, "` must have ", what, " (", absl::StrJoin(expected, ", "),
+                                             "); received shape ", tensor.shape().DebugString()));
 }
 
 // Allocates outputs with the shapes of these inputs.
@@ -110,10 +129,14 @@ REGISTER_OP("DeformConvKernelGrad").COMMON_INPUTS.Input("kernel: T").Input("upst
 bool AggregateNumbers(OpKernelContext* context, Numbers* n) {
   const Tensor &images = context->input(0), &points = context->input(1), &weights = context->input(2);
   const int64_t groups = points.dims() == 5 ? points.dim_size(2) : 0;
-  if (images.dims() != 4 || !groups || points.dim_size(4) != 2 || images.dim_size(0) != points.dim_size(0) ||
-      images.dim_size(3) % groups || !images.dim_size(3) ||
-      (weights.NumElements() && weights.NumElements() * 2 != points.NumElements())) {
+  if (images.dims() != 4 || !groups || points.dim_size(4) != 2 || images.dim_size(3) % groups || !images.dim_size(3) ||
+      (AreThere(weights) && weights.dims() != 4)) {
     return DoNotFit(context, 3);
+  }
+  const std::vector<int64_t> of_points{points.dim_size(0), points.dim_size(1), groups, points.dim_size(3)};
+  if (!Fits(context, "coords", points, {images.dim_size(0)}, "the batch size of `images`,") ||
+      (AreThere(weights) && !Fits(context, "weights", weights, of_points, "one value a point,"))) {
+    return false;
   }
   *n = {images.dim_size(0), images.dim_size(1), images.dim_size(2), images.dim_size(3),
         points.dim_size(1), groups, points.dim_size(3)};
@@ -153,7 +176,7 @@ class ConvolveOp : public OpKernel {
 
   void Compute(OpKernelContext* context) override {
     Numbers n = {};
-    if (!Fits(context, &n)) return;
+    if (!Check(context, &n)) return;
     if (OP == Op::kConvolve) {
       Tensor* outputs = nullptr;
       const Geometry& g = n.geometry;
@@ -165,24 +188,36 @@ class ConvolveOp : public OpKernel {
   }
 
  private:
-  bool Fits(OpKernelContext* context, Numbers* n) const {
+  bool Check(OpKernelContext* context, Numbers* n) const {
     const int last = context->num_inputs() - 1;
     const Tensor &x = context->input(0), &o = context->input(1), &w = context->input(2), &k = context->input(3);
     const Tensor& geometry = context->input(last);
-    if (x.dims() != 4 || o.dims() != 4 || k.dims() != 2 || geometry.NumElements() != 9) return DoNotFit(context, last);
-    const int64_t channels = x.dim_size(3), seen = channels / groups_, taps = seen ? k.dim_size(0) / seen : 0;
-    const int64_t filters = k.dim_size(1);
+    if (x.dims() != 4 || o.dims() != 4 || k.dims() != 2 || geometry.NumElements() != 9 ||
+        (AreThere(w) && w.dims() != 4)) {
+      return DoNotFit(context, last);
+    }
     std::memcpy(&n->geometry, geometry.data(), sizeof(Geometry));
     const Geometry& g = n->geometry;
+    if (g.out_height < 1 || g.out_width < 1) {
+      return Refuse(context, absl::StrCat(
+          "`inputs` must be at least as large as the dilated kernel, padding included; received height and width (",
+          x.dim_size(1), ", ", x.dim_size(2), "), the output's would be (", g.out_height, ", ", g.out_width,
+          "). padding=\"same\" takes any size."));
+    }
     // oneDNN, which makes the offsets, gives those of an empty batch the wrong shape.
-    const bool empty = x.dim_size(0) == 0;
-    const int64_t offset_groups = empty ? 1 : taps ? o.dim_size(3) / (2 * taps) : 0;
-    const bool fit = empty || (o.dim_size(0) == x.dim_size(0) && offset_groups * taps * 2 == o.dim_size(3) &&
-                               channels % offset_groups == 0 && o.dim_size(1) == g.out_height &&
-                               o.dim_size(2) == g.out_width &&
-                               (w.NumElements() == 0 || w.NumElements() * 2 == o.NumElements()));
-    if (!offset_groups || channels % groups_ || filters % groups_ || taps * seen != k.dim_size(0) ||
-        g.kernel_width < 1 || !fit) {
+    const bool empty = x.dim_size(0) == 0 && o.NumElements() == 0 && w.NumElements() == 0;
+    if (!empty) {
+      const std::vector<int64_t> of_output{x.dim_size(0), g.out_height, g.out_width};
+      const char* what = "batch, height and width of the output,";
+      if (!Fits(context, "offsets", o, of_output, what) || (AreThere(w) && !Fits(context, "mask", w, of_output, what))) {
+        return false;
+      }
+    }
+    const int64_t channels = x.dim_size(3), seen = channels / groups_, taps = seen ? k.dim_size(0) / seen : 0;
+    const int64_t filters = k.dim_size(1), offset_groups = empty ? 1 : taps ? o.dim_size(3) / (2 * taps) : 0;
+    const bool fit = empty || (offset_groups && offset_groups * taps * 2 == o.dim_size(3) &&
+                               channels % offset_groups == 0 && (!AreThere(w) || w.dim_size(3) * 2 == o.dim_size(3)));
+    if (!fit || channels % groups_ || filters % groups_ || taps * seen != k.dim_size(0) || g.kernel_width < 1) {
       return DoNotFit(context, last);
     }
     const int64_t rows = g.out_height * g.out_width;

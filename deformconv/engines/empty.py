@@ -1,0 +1,31 @@
+"""Convolutions of an empty batch, to which TensorFlow's oneDNN gives the shape of the images: a sum after it fails."""
+
+from collections.abc import Callable
+
+import keras
+
+from deformconv.engines import switches
+from deformconv.types import Tensor
+
+
+def of_any_batch(convolution: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """`convolution(images)`. What an empty batch gives is that of one blank image, without this image."""
+    if keras.backend.backend() != "tensorflow" or images.shape[0] or switches.within_xla():
+        return convolution(images)
+    recorder, _ = switches.here()
+    if recorder is not None:  # other runtimes need no choice
+        return convolution(images)
+    import tensorflow as tf
+
+    def blank() -> Tensor:
+        image = tf.zeros(tf.concat([[1], tf.shape(images)[1:]], axis=0), images.dtype)
+        image.set_shape([1, *images.shape[1:]])
+        return image
+
+    if images.shape[0] == 0:
+        return convolution(blank())[:0]
+    # Only what goes in and comes out is chosen: a convolution within `cond` takes longer.
+    there = tf.shape(images)[0] > 0
+    some = tf.cond(there, lambda: images, blank)
+    outputs = convolution(tf.ensure_shape(some, images.shape))
+    return tf.cond(there, lambda: outputs, lambda: outputs[:0])
