@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from deformconv.engines import columns, grouped, portable, switches
+from deformconv.engines import columns, exporting, grouped, portable, switches
 from deformconv.types import Tensor
 
 
@@ -72,7 +72,7 @@ def _engine(images: Tensor) -> Any:
         return portably._replace(convolve=recorder)
     within_xla = switches.within_xla()
     native = None
-    if not stock_only:
+    if not stock_only and not exporting.leaving():
         from deformconv.engines.native import kernels
 
         native = kernels()

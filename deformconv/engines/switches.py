@@ -14,6 +14,8 @@ from deformconv.types import Tensor
 recorder: ContextVar[Callable[..., Tensor] | None] = ContextVar("recorder", default=None)
 # True while a graph is to hold nothing but TensorFlow's own operations.
 stock_only = ContextVar("stock_only", default=False)
+# True while exported graphs may hold the compiled operators.
+kept = ContextVar("kept", default=False)
 
 
 @constant
