@@ -27,8 +27,8 @@ def import_dcnv3(
     `center_feature_scale_proj_weight`     `center_feature_scale_proj`, transposed; its bias likewise
     =====================================  =========================================================
 
-    The size of the depthwise convolution and whether there is a `center_feature_scale` are read from the dictionary. The
-    kernel size, `groups`, `remove_center`, `offset_scale`, dilation and activation are not in it: give those that
+    The size of the depthwise convolution and whether there is a `center_feature_scale` are read from the dictionary.
+    The kernel size, `groups`, `remove_center`, `offset_scale`, dilation and activation are not in it: give those that
     differ from the authors' defaults, which are those of `DCNv3`.
 
     Args:

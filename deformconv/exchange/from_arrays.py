@@ -1,4 +1,4 @@
-"""A `DeformableConv2D` of arrays in the layout that PyTorch and ONNX share: where other people's weights become ours."""
+"""A `DeformableConv2D` of arrays in the layout that PyTorch and ONNX share."""
 
 from typing import Any
 

@@ -40,7 +40,7 @@ class Weights:
         except (TypeError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"`state[{key!r}]` must be an array that NumPy can read; received a "
-                f"{type(self.state[key]).__name__}: {error} For a PyTorch tensor, .detach().cpu().float() gives one."
+                f"{type(self.state[key]).__name__} ({error}). For a PyTorch tensor, .detach().cpu().float() gives one."
             ) from error
         if not np.issubdtype(array.dtype, np.floating):
             raise ValueError(f"`state[{key!r}]` must be an array of floats; received dtype {array.dtype}.")

@@ -154,7 +154,7 @@ def test_torchvisions_module_by_its_definition(rng, geometry, groups, offset_gro
     expected = torchvision_by_definition(state, images, geometry)
     np.testing.assert_allclose(run(layer, images), expected, atol=TOLERANCE)
     offsets, _ = layer.offsets_and_mask(images.transpose(0, 2, 3, 1))
-    assert 2 < np.abs(ops.convert_to_numpy(offsets)).max()
+    assert np.abs(ops.convert_to_numpy(offsets)).max() > 2
 
 
 @pytest.mark.parametrize("groups, offset_groups", GROUPS)
@@ -223,7 +223,8 @@ def test_the_names_of_older_files(rng):
 def test_a_learning_rate_of_the_offsets_own_changes_no_offset(rng):
     state, images = mmcv_state(rng, modulated=True), draw_images(rng)
     layer = import_mmcv(state, "conv2", offset_lr_multiplier=0.1, dtype="float64")
-    np.testing.assert_allclose(run(layer, images), mmcv_by_definition(state, images, {}, True), atol=TOLERANCE)
+    # On PyTorch Keras multiplies by a number of Python's in float32.
+    np.testing.assert_allclose(run(layer, images), mmcv_by_definition(state, images, {}, True), atol=1e-5)
 
 
 def test_arguments_that_are_not_weights_reach_the_layer(rng):
@@ -241,7 +242,7 @@ def test_half_precision_and_tensors_of_pytorch_are_taken(rng):
     for ours, theirs in zip(import_mmcv(tensors, "conv2").get_weights(), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     brain = {key: value.bfloat16() for key, value in tensors.items()}
-    with pytest.raises(ValueError, match=r"`state\['conv2.weight'\]` must be an array .* \.float\(\) gives one"):
+    with pytest.raises(ValueError, match=r"`state\['conv2.weight'\]` must be an array that .*\.float\(\) gives one"):
         import_mmcv(brain, "conv2")
 
 
@@ -266,7 +267,7 @@ def test_errors_name_the_key(rng):
     with pytest.raises(ValueError, match="a multiple of 2, the input channels of a group; received shape .12, 3, 3, 2"):
         import_mmcv(state | {"conv2.conv_offset.weight": np.ones((12, 3, 3, 2))}, "conv2")
     with pytest.raises(
-        ValueError, match=r"must have 24 \(DCN\) or 36 \(DCNv2\) channels for offset_groups=2; received"
+        ValueError, match=r"must have 24 \(DCN\) or 36 \(DCNv2\) channels for offset_groups=2;"
     ):
         import_mmcv(state, "conv2", offset_groups=2)
     with pytest.raises(ValueError, match="`offset_groups` must be a positive int; received 0"):
@@ -345,7 +346,7 @@ def check_authors(rng, imported, oracle, state, kernel_size, pads, dilation=(1, 
     expected = oracle(state, inputs, kernel_size, (1, 1), pads, dilation, AUTHORS_GROUPS, **options)
     # On TensorFlow Keras takes the root of 2 of GELU in float32, on PyTorch all of `matmul`.
     tolerance = 2e-5 if keras.backend.backend() == "torch" else 1e-6
-    np.testing.assert_allclose(ops.convert_to_numpy(layer(inputs)), expected, atol=tolerance)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(inputs)), expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("scaled", [False, True])
