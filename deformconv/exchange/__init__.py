@@ -2,6 +2,7 @@
 
 from deformconv.exchange.dcn_modules import import_dcnv3, import_dcnv4
 from deformconv.exchange.onnx_export import export_onnx
+from deformconv.exchange.onnx_import import import_onnx
 from deformconv.exchange.openvino_extension import openvino_extension
 from deformconv.exchange.state_dicts import import_mmcv, import_torchvision
 
@@ -10,6 +11,7 @@ __all__ = [
     "import_dcnv3",
     "import_dcnv4",
     "import_mmcv",
+    "import_onnx",
     "import_torchvision",
     "openvino_extension",
 ]

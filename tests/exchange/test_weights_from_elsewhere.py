@@ -266,9 +266,7 @@ def test_errors_name_the_key(rng):
         import_mmcv(state | {"conv2.conv_offset.weight": np.ones((12, 4, 1, 1))}, "conv2")
     with pytest.raises(ValueError, match="a multiple of 2, the input channels of a group; received shape .12, 3, 3, 2"):
         import_mmcv(state | {"conv2.conv_offset.weight": np.ones((12, 3, 3, 2))}, "conv2")
-    with pytest.raises(
-        ValueError, match=r"must have 24 \(DCN\) or 36 \(DCNv2\) channels for offset_groups=2;"
-    ):
+    with pytest.raises(ValueError, match=r"must have 24 \(DCN\) or 36 \(DCNv2\) channels for offset_groups=2;"):
         import_mmcv(state, "conv2", offset_groups=2)
     with pytest.raises(ValueError, match="`offset_groups` must be a positive int; received 0"):
         import_mmcv(state, "conv2", offset_groups=0)
