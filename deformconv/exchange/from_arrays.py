@@ -44,7 +44,7 @@ def deformable_conv(
     # Our mask is twice a sigmoid. The mask multiplies what the kernel multiplies, so the kernel takes up the rest.
     share = 1 if mask_factor is None else mask_factor / 2
     layer.kernel.assign(share * kernel.transpose(2, 3, 1, 0))
-    if bias is not None:
+    if layer.bias is not None:
         layer.bias.assign(bias)
     # In use are the stored weights times the multiplier.
     layer.offset_conv.kernel.assign(offset_kernel.transpose(2, 3, 1, 0) / layer.offset_lr_multiplier)

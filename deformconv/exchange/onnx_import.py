@@ -21,8 +21,8 @@ def import_onnx(path: StrPath, node: str | None = None, **layer_arguments: Any) 
     `offset`                              the first channels of `offset_conv`, in the same order
     `mask`                                the last channels of `offset_conv`
     `pads`                                `padding`: `[t, l, b, r]` is `((t, b), (l, r))`
-    `strides`, `dilations`,               `strides`, `dilation_rate`, `groups`, `offset_groups`
-    `group`, `offset_group`
+    `strides`, `dilations`                `strides`, `dilation_rate`
+    `group`, `offset_group`               `groups`, `offset_groups`
     ====================================  ===========================================================================
 
     A layer of ours makes its offsets by a convolution of its own. So those of the node must come from a `Conv` in the
@@ -30,8 +30,8 @@ def import_onnx(path: StrPath, node: str | None = None, **layer_arguments: Any) 
     `Conv` or another, through a `Sigmoid`. In between there may be `Split`, `Slice` and `Concat` of channels, `Add`,
     and `Mul` by a number. Files with other offsets are for `deform_conv2d`, which takes offsets from anywhere.
 
-    Files of PyTorch's and of MMCV's modules are such files, and those of `export_onnx` for images of a fixed size,
-    where the layer has no `max_offset`, and not both strides and a dilation.
+    What PyTorch exports of torchvision's `DeformConv2d` is such a file, and what `export_onnx` writes for images of a
+    fixed size, where the layer has no `max_offset`, and not both strides and a dilation.
 
     Args:
         path: of the file.
