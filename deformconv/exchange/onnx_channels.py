@@ -27,6 +27,11 @@ class Channels:
         kernel, bias = (np.concatenate([getattr(one, name) for one in every]) for name in ("kernel", "bias"))
         return replace(self, kernel=kernel, bias=bias, convs=tuple(conv for one in every for conv in one.convs))
 
+    def is_like(self, other: "Channels") -> bool:
+        """Whether the two differ in weights alone."""
+        mine, theirs = ((one.sigmoid, one.factor, one.kernel.shape[1:]) for one in (self, other))
+        return mine == theirs
+
     def times(self, number: float) -> "Channels":
         if self.sigmoid:
             return replace(self, factor=self.factor * number)
@@ -114,8 +119,7 @@ class Graph:
                 return None if made.sigmoid else replace(made, sigmoid=True)
             case "Concat" if given["axis"] in (1, -3):
                 first, *rest = (self.channels(one, node) for one in inputs)
-                alike = all((one.sigmoid, one.factor) == (first.sigmoid, first.factor) for one in rest)
-                return first.beside(*rest) if alike else None
+                return first.beside(*rest) if all(first.is_like(one) for one in rest) else None
             case "Split" if given.get("axis", 0) in (1, -3):
                 made = self.channels(inputs[0], node)
                 sizes = self.constant(inputs[1]) if len(inputs) > 1 and inputs[1] else given.get("split")

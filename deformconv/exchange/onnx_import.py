@@ -56,7 +56,7 @@ def import_onnx(path: StrPath, node: str | None = None, **layer_arguments: Any) 
     """
     check_arguments(layer_arguments, (*READ, "strides", "padding", "dilation_rate"), "the file")
     if importlib.util.find_spec("onnx") is None:
-        raise ImportError('`import_onnx` needs onnx: pip install "deformconv[onnx]"')
+        raise ImportError("`import_onnx` needs onnx: pip install onnx")
     import onnx
 
     graph = Graph(onnx.load(path).graph)
@@ -69,14 +69,15 @@ def import_onnx(path: StrPath, node: str | None = None, **layer_arguments: Any) 
     points = groups[1] * kernel.shape[2] * kernel.shape[3]
 
     offsets = graph.channels(offset, found)
+    weighing = graph.channels(mask, found) if mask else None
+    for made in (offsets, weighing):
+        for conv in made.convs if made else ():
+            _check_alike(graph, conv, found, image, shape)
     offsets.check("offset", found, 2 * points, kernel.shape[1] * groups[0], sigmoid=False)
-    made, mask_factor = offsets, None
-    if mask:
-        weighing = graph.channels(mask, found)
+    made = offsets
+    if weighing:
         weighing.check("mask", found, points, kernel.shape[1] * groups[0], sigmoid=True)
-        made, mask_factor = offsets.beside(weighing), weighing.factor
-    for conv in made.convs:
-        _check_alike(graph, conv, found, image, shape)
+        made = offsets.beside(weighing)
     top, left, bottom, right = shape["pads"]
     return deformable_conv(
         kernel,
@@ -84,7 +85,7 @@ def import_onnx(path: StrPath, node: str | None = None, **layer_arguments: Any) 
         made.kernel,
         made.bias,
         offset_groups=groups[1],
-        mask_factor=mask_factor,
+        mask_factor=weighing.factor if weighing else None,
         layer_arguments={
             "strides": shape["strides"],
             "padding": ((top, bottom), (left, right)),
@@ -112,7 +113,7 @@ def _check_alike(graph: Graph, conv: Any, node: Any, image: str, shape: dict[str
             f"The image of `Conv` {conv.output[0]!r} must be that of `DeformConv` {node.output[0]!r}, whose offsets it "
             f"makes; it is {conv.input[0]!r}, not {image!r}. {ELSEWHERE}"
         )
-    theirs = geometry(attributes(conv), shape["kernel_shape"])
+    theirs = geometry(attributes(conv), graph.weight(conv.input[1], "kernel", conv).shape[2:])
     for name, value in shape.items():
         if theirs[name] != value:
             raise ValueError(

@@ -147,7 +147,8 @@ def import_mmcv(
             if layer_arguments.get("dilation_rate", 1) not in (1, (1, 1), [1, 1]):
                 raise ValueError(
                     f"`dilation_rate` must be 1 for `{weights.key('conv_offset_mask.weight')}`, which those modules "
-                    f"do not dilate; received {layer_arguments['dilation_rate']!r}. The layer dilates both."
+                    f"do not dilate; received {layer_arguments['dilation_rate']!r}. The layer dilates both "
+                    "convolutions: if this module does, too, call the key `conv_offset`."
                 )
         elif f"{weights.module}_offset.weight" in state:
             weights, name = Weights(state, f"{weights.module}_offset"), ""

@@ -200,6 +200,18 @@ def test_offsets_that_no_layer_makes_are_refused(rng, tmp_path):
         ValueError, match="The offset of `DeformConv` 'y' must have 24 channels, made of 4; received 12"
     ):
         import_onnx(simple(rng, path, {}, offset_groups=2))
+    with pytest.raises(ValueError, match=r"`Conv` 'logits' must have kernel_shape=\(3, 2\) .* it has \(1, 1\)"):
+        offset, weights = conv(rng, "offset", 2 * TAPS, {})
+        weights |= kernel_and_bias(rng) | {"small": drawn(rng, TAPS, CHANNELS, 1, 1)}
+        small = helper.make_node("Conv", ["x", "small"], ["logits"])
+        sigmoid = helper.make_node("Sigmoid", ["logits"], ["mask"])
+        import_onnx(written(path, [offset, small, sigmoid, deform({})], weights))
+    with pytest.raises(ValueError, match="'offset' comes from `Concat`, which is not followed"):
+        half, weights = conv(rng, "half", TAPS, {})
+        weights |= kernel_and_bias(rng) | {"small": drawn(rng, TAPS, CHANNELS, 1, 1)}
+        small = helper.make_node("Conv", ["x", "small"], ["other"])
+        both = helper.make_node("Concat", ["half", "other"], ["offset"], axis=1)
+        import_onnx(written(path, [half, small, both, deform({}, mask=False)], weights))
     with pytest.raises(ValueError, match="The mask of `DeformConv` 'y' must be made by a convolution and a sigmoid"):
         offset, weights = conv(rng, "offset", 2 * TAPS, {})
         mask, more = conv(rng, "mask", TAPS, {})
@@ -217,5 +229,5 @@ def test_other_errors(rng, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=f"`{argument}` must be left out: it is read from the file"):
             import_onnx(path, **{argument: 1})
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match='pip install "deformconv'):
+    with pytest.raises(ImportError, match="pip install onnx"):
         import_onnx(path)
