@@ -4,6 +4,11 @@ from . import diagnostics as diagnostics
 from . import reference as reference
 from . import training as training
 from .exchange import export_onnx as export_onnx
+from .exchange import import_dcnv3 as import_dcnv3
+from .exchange import import_dcnv4 as import_dcnv4
+from .exchange import import_mmcv as import_mmcv
+from .exchange import import_onnx as import_onnx
+from .exchange import import_torchvision as import_torchvision
 from .exchange import openvino_extension as openvino_extension
 from .layers import ConvOffset2D as ConvOffset2D
 from .layers import DCNv3 as DCNv3
