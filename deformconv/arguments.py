@@ -16,12 +16,25 @@ def output_size(size: Any, kernel_size: int, stride: int, dilation: int, padding
         return None, None
     span = (kernel_size - 1) * dilation + 1
     if padding == "same":
-        out = (size + stride - 1) // stride
+        out = -(
+            -size // stride
+        )  # rounded up; written as JAX writes it, whose symbolic sizes are compared by their form
         missing = (out - 1) * stride + span - size
-        missing = (missing + abs(missing)) // 2  # max(missing, 0), for tensors too
+        missing = _at_least_zero(missing)
         return out, missing // 2
     before, after = (0, 0) if isinstance(padding, str) else padding
     return (size + before + after - span) // stride + 1, before
+
+
+def _at_least_zero(number: Any) -> Any:
+    """The number, or 0 if it is negative: of ints, tensors and JAX's symbolic sizes."""
+    if isinstance(number, int):
+        return max(number, 0)
+    if hasattr(number, "__abs__"):
+        return (number + abs(number)) // 2
+    from jax.core import max_dim
+
+    return max_dim(number, 0)
 
 
 def output_sizes(

@@ -70,9 +70,11 @@ def _engine(images: Tensor) -> Any:
     recorder, stock_only = switches.here()
     if recorder is not None:
         return portably._replace(convolve=recorder)
+    if exporting.leaving():  # of gathers alone: what runs such files elsewhere may read `crop_and_resize` otherwise
+        return portably
     within_xla = switches.within_xla()
     native = None
-    if not stock_only and not exporting.leaving():
+    if not stock_only:
         from deformconv.engines.native import kernels
 
         native = kernels()

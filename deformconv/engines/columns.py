@@ -29,14 +29,15 @@ def convolve(
     if mask is not None:
         mask = sizes.expect("mask", mask, (batch, *out_size), "batch, height and width of the output")
     rest = tap_positions(out_size, pads, kernel_size, strides, dilation_rate, offsets.dtype)
-    coords = ops.reshape(offsets, (batch, *out_size, offset_groups, taps, 2)) + rest[:, :, None]
+    coords = ops.reshape(offsets, (batch, *out_size, offset_groups, taps, 2)) + ops.expand_dims(rest, axis=2)
     points = out_size[0] * out_size[1] * taps  # not -1 below: PyTorch cannot tell it from an empty batch
     by_tap = ops.reshape(ops.transpose(coords, (0, 1, 2, 4, 3, 5)), (batch, points, offset_groups, 2))
     columns = grouped.sample(sample, inputs, by_tap)
     if mask is not None:
         # (b, h', w', og * k) -> one factor per tap and offset group, shared by the group's channels
         weights = ops.reshape(mask, (batch, *out_size, offset_groups, taps))
-        weights = ops.transpose(weights, (0, 1, 2, 4, 3))[..., None]
+        # Not `[..., None]`: LiteRT has slices of five axes at most.
+        weights = ops.expand_dims(ops.transpose(weights, (0, 1, 2, 4, 3)), axis=-1)
         columns = ops.reshape(columns, (batch, *out_size, taps, offset_groups, channels // offset_groups)) * weights
     outputs = _multiply(columns, kernel, groups, taps, channels)
     outputs = ops.reshape(outputs, (batch, *out_size, filters))

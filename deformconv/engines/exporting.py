@@ -2,31 +2,42 @@
 
 import sys
 from contextlib import AbstractContextManager
+from types import FrameType
 
 import keras
 
 from deformconv.engines import switches
 from deformconv.engines.constant import constant
 
-# Modules whose functions trace a model in order to write it down.
-EXPORTERS = ("keras.src.export.", "tensorflow.python.saved_model.save", "tensorflow.lite.", "tf2onnx.")
+# Modules whose functions trace a model in order to write it down: for TensorFlow itself, and for other runtimes.
+TO_TENSORFLOW = ("keras.src.export.saved_model", "tensorflow.python.saved_model.save")
+TO_OPENVINO = ("keras.src.export.openvino",)
+ELSEWHERE = ("keras.src.export.onnx", "keras.src.export.litert", "tensorflow.lite.", "tf2onnx.", *TO_OPENVINO)
 
 
 @constant
 def leaving() -> bool:
-    """Whether Keras or TensorFlow is exporting a model here and now. It has no public name: the callers are looked at.
+    """Whether Keras or TensorFlow is exporting a model here and now.
 
-    Only while a graph is traced, once for each layer; a function that somebody traces first and exports later is not
-    known as such.
+    Only while a graph is traced. A function that somebody traces first and exports later is not known as such.
+
+    Raises:
+        ValueError: if it is for OpenVINO from TensorFlow.
     """
     if switches.kept.get() or not _tracing():
         return False
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(EXPORTERS):
-            return True
-        frame = frame.f_back
-    return False
+    if keras.backend.backend() == "tensorflow" and _called_from(TO_OPENVINO):
+        raise ValueError(
+            "OpenVINO gives other numbers for this package's layers in TensorFlow graphs. Call deformconv.export_onnx, "
+            "and read the file with deformconv.openvino_extension."
+        )
+    return _called_from(TO_TENSORFLOW + ELSEWHERE)
+
+
+def for_another_runtime() -> bool:
+    """Whether what is made is not for TensorFlow: checks and choices of its running graph have no place there."""
+    recorder, _ = switches.here()
+    return recorder is not None or (_tracing() and _called_from(ELSEWHERE))
 
 
 def _tracing() -> bool:
@@ -41,9 +52,19 @@ def _tracing() -> bool:
     return True
 
 
-def compiled_operations() -> AbstractContextManager[None]:
-    """A context in which exported TensorFlow graphs hold the compiled operators: faster, for this machine alone.
+def _called_from(modules: tuple[str, ...]) -> bool:
+    """Exporters have no public name for "now": the callers are looked at, once for each layer that is traced."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(modules):
+            return True
+        frame = frame.f_back
+    return False
 
-    Whoever loads such a file first calls `deformconv.engines.native.kernels()`.
+
+def compiled_operations() -> AbstractContextManager[None]:
+    """A context in which exported TensorFlow graphs hold the compiled operators: faster, and for this machine alone.
+
+    Whoever loads such a file calls `deformconv.engines.native.kernels()` first.
     """
-    return switches._set(switches.kept, True)
+    return switches.keeping()

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from deformconv.engines import switches
+from deformconv.engines import exporting, switches
 from deformconv.types import Tensor
 
 
@@ -60,8 +60,7 @@ def _known(sizes: Sequence[Any]) -> bool:
     """Whether there is nothing to check when the graph runs, or no graph of TensorFlow."""
     if keras.backend.backend() != "tensorflow" or all(isinstance(size, int) for size in sizes):
         return True
-    recorder, _ = switches.here()
-    return recorder is not None  # other runtimes have no such operation
+    return exporting.for_another_runtime()  # which has no such operation
 
 
 def _after(tensor: Tensor, check: Callable[[], Any]) -> Tensor:

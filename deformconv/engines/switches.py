@@ -51,6 +51,11 @@ def stock_operations() -> AbstractContextManager[None]:
     return _set(stock_only, True)
 
 
+def keeping() -> AbstractContextManager[None]:
+    """Within: exported graphs hold the compiled operators."""
+    return _set(kept, True)
+
+
 def within_xla() -> bool:
     """Inside TensorFlow's `jit_compile=True`, which has none of the kernels. It has no public name."""
     if keras.backend.backend() != "tensorflow":
