@@ -18,7 +18,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf zip test test-unit test-examples test-notebooks test-book test-engines links lint reproduce notebooks publish address lock clean
+.PHONY: help book pdf zip test test-unit test-examples test-notebooks test-book test-engines test-portable links lint reproduce notebooks publish address lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -84,6 +84,12 @@ test-engines: $(ENGINES_READY) ## the operator, the training loop, several devic
 		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(AT_ONCE) $(ON_EACH_ENGINE) && \
 		KERAS_BACKEND=$$engine $(BIN)/python -m pytest tests/training/test_loop.py tests/training/test_checkpoint.py -k "$(EVERYWHERE)" && \
 		KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(EXAMPLES) || exit 1; \
+	done
+
+# JAX compiles the portable layer anew for each size: with it this takes twice as long.
+test-portable: $(ENGINES_READY) ## operators and layers without the CPU kernels, on each engine (ENGINES="tensorflow jax torch")
+	for engine in $(ENGINES); do \
+		DEFORMCONV_CPU_KERNELS=0 KERAS_BACKEND=$$engine $(BIN)/python -m pytest $(AT_ONCE) tests/operators tests/layers || exit 1; \
 	done
 
 reproduce: $(READY) ## run the study (BUDGET=quick, standard or full; SEEDS=1; ARGS=more options)

@@ -16,6 +16,8 @@ class OneByOne:
     def calibrate(call, wait, seconds) -> dict:
         """How many `calls` make a turn: three to fifty, but one alone if it takes a second."""
         (once,) = OneByOne.turn(call, wait, 1)
+        if once < 1:  # a first call may be many times as slow as those after it, and would make the turns short
+            once = min(once, *OneByOne.turn(call, wait, WARM_UP_CALLS))
         return {"calls": max(3, min(50, round(seconds / once))) if once < 1 else 1, "seconds": once}
 
     @staticmethod
