@@ -1,8 +1,8 @@
 #!/bin/sh
 # Keras: a frozen layer that is made of layers learns again once it is loaded from a file.
 #
-# `layer.trainable = False` is in a layer's configuration, so a frozen layer should come back frozen from a `.keras` file,
-# from `clone_model` and from `from_config`. A layer with weights of its own does: its weights are made while it is frozen.
+# `layer.trainable = False` is in a layer's configuration, so a frozen layer should come back frozen from a `.keras` file
+# and from `clone_model`. A layer with weights of its own does: its weights are made while it is frozen.
 # A layer that is made of layers (MultiHeadAttention, or one of your own) does not. `__init__` or `build` makes the inner
 # layers anew, nothing tells them, and the model counts their weights among those that learn. The layer itself
 # still says `trainable == False`, and the next `fit` changes its weights. No warning is given.

@@ -3,7 +3,7 @@
 #
 # 1. `model.save("m.h5")` writes the optimizer's numbers. `load_model` builds the new optimizer for the weights that the
 #    model holds itself, which a Sequential or functional model has none of, and so has no place for Adam's moments:
-#    training goes on with the old step count and fresh moments.
+#    training goes on with fresh ones.
 # 2. Writing takes the optimizer out of the configuration that `compile` left in the model. A `.keras` file that is
 #    written afterwards names no optimizer, and is loaded with the default, RMSprop, without the optimizer's state; the
 #    warning that tells of it speaks of a number of variables.

@@ -69,7 +69,8 @@ def check(model, data):
 def _why(path, error):
     """In a line, why Keras could not load a model, and what helps."""
     if not path.is_file():
-        return f"--model must be a .keras file; received {str(path)!r}, which is not there."
+        what = "is a folder" if path.is_dir() else "is not there"
+        return f"--model must be a .keras file; received {str(path)!r}, which {what}."
     if not zipfile.is_zipfile(path):
         return f'--model must be a .keras file; {path} is none, or is damaged. Save it by `model.save("NAME.keras")`.'
     said = " ".join(str(error).split())

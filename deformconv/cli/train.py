@@ -68,7 +68,7 @@ def add(commands):
         type=int,
         default=100,
         metavar="N",
-        help="steps from look to look (default 100); a minute without one brings one, too",
+        help="steps from look to look (default 100); a minute without one brings one, too, in a single process",
     )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     add_devices(train)

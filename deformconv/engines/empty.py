@@ -1,4 +1,4 @@
-"""Convolutions of an empty batch, to which TensorFlow's oneDNN gives the shape of the images: a sum after it fails."""
+"""Convolutions of an empty batch. TensorFlow's oneDNN gives them the wrong shape, that of the images."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from deformconv.types import Tensor
 
 
 def of_any_batch(convolution: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """`convolution(images)`. What an empty batch gives is that of one blank image, without this image."""
+    """`convolution(images)`. For an empty batch, one blank image is convolved, and left out of the outputs."""
     if keras.backend.backend() != "tensorflow" or images.shape[0] or switches.within_xla():
         return convolution(images)
     if exporting.for_another_runtime():  # there is no such fault to go round

@@ -19,7 +19,8 @@ ELSEWHERE = ("keras.src.export.onnx", "keras.src.export.litert", "tensorflow.lit
 def leaving() -> bool:
     """Whether Keras or TensorFlow is exporting a model here and now.
 
-    Only while a graph is traced. A function that somebody traces first and exports later is not known as such.
+    Looked at while a graph is traced; on JAX, which has no public way to ask, at each call. A function that somebody
+    traces first and exports later is not known as such.
 
     Raises:
         ValueError: if it is for OpenVINO from TensorFlow.
@@ -35,7 +36,7 @@ def leaving() -> bool:
 
 
 def for_another_runtime() -> bool:
-    """Whether what is made is not for TensorFlow: checks and choices of its running graph have no place there."""
+    """Whether the graph is for another runtime than TensorFlow, so that it can hold no checks of TensorFlow's."""
     recorder, _ = switches.here()
     return recorder is not None or (_tracing() and _called_from(ELSEWHERE))
 
@@ -53,7 +54,7 @@ def _tracing() -> bool:
 
 
 def _called_from(modules: tuple[str, ...]) -> bool:
-    """Exporters have no public name for "now": the callers are looked at, once for each layer that is traced."""
+    """Exporters have no public name for "now": the callers are looked at."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(modules):

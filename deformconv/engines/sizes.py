@@ -43,9 +43,14 @@ def expect_an_output(inputs: Tensor, out_size: tuple[Any, ...]) -> tuple[Any, ..
     import tensorflow as tf
 
     output, size = tf.stack(list(out_size)), tf.shape(inputs)[1:3]
+
+    def kept(checked: Tensor) -> tuple[Any, ...]:
+        """One that is known stays so."""
+        return tuple(n if isinstance(n, int) else one for n, one in zip(out_size, tf.unstack(checked), strict=True))
+
     if switches.within_xla():  # it knows no length below 0
         name = "inputs_must_be_at_least_as_large_as_the_dilated_kernel"
-        return tuple(tf.unstack(_after(output, lambda: tf.zeros(output - 1, name=name))))
+        return kept(_after(output, lambda: tf.zeros(output - 1, name=name)))
     message = (
         "`inputs` must be at least as large as the dilated kernel, padding included; received height and width",
         size,
@@ -53,7 +58,7 @@ def expect_an_output(inputs: Tensor, out_size: tuple[Any, ...]) -> tuple[Any, ..
         output,
         '. padding="same" takes any size.',
     )
-    return tuple(tf.unstack(_after(output, lambda: tf.debugging.Assert(tf.reduce_all(output > 0), message))))
+    return kept(_after(output, lambda: tf.debugging.Assert(tf.reduce_all(output > 0), message)))
 
 
 def _known(sizes: Sequence[Any]) -> bool:

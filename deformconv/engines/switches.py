@@ -10,7 +10,7 @@ import keras
 from deformconv.engines.constant import constant
 from deformconv.types import Tensor
 
-# Both are TensorFlow's alone. Not None while a model is recorded for another runtime: called in place of `convolve`.
+# Not None while a model is recorded for another runtime: called in place of `convolve`.
 recorder: ContextVar[Callable[..., Tensor] | None] = ContextVar("recorder", default=None)
 # True while a graph is to hold nothing but TensorFlow's own operations.
 stock_only = ContextVar("stock_only", default=False)

@@ -67,7 +67,7 @@ def import_dcnv3(
         center_feature_scale="center_feature_scale_proj_weight" in weights,
         **layer_arguments,
     )
-    layer.build((None, None, None, channels))
+    layer.build(layer._shape_turned((None, None, None, channels)))
     _fill(layer, weights, {"dw_conv": "dw_conv.0", "norm": "dw_conv.1.1"})
     return layer
 
@@ -125,7 +125,7 @@ def import_dcnv4(
         without_pointwise="value_proj.weight" not in weights and "output_proj.weight" not in weights,
         **layer_arguments,
     )
-    layer.build((None, None, None, channels))
+    layer.build(layer._shape_turned((None, None, None, channels)))
     _fill(layer, weights, {})
     return layer
 

@@ -40,7 +40,7 @@ def deformable_conv(
         use_bias=bias is not None,
         **layer_arguments,
     )
-    layer.build((None, None, None, channels))
+    layer.build(layer._shape_turned((None, None, None, channels)))
     # Our mask is twice a sigmoid. The mask multiplies what the kernel multiplies, so the kernel takes up the rest.
     share = 1 if mask_factor is None else mask_factor / 2
     layer.kernel.assign(share * kernel.transpose(2, 3, 1, 0))

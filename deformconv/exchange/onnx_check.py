@@ -23,18 +23,20 @@ def check_weights(model: keras.Model) -> None:
 
 
 def tried(model: keras.Model, signature: Any, finite: bool) -> tuple[Any, list[np.ndarray]] | None:
-    """Inputs, and the flat outputs of the model for them; None if it takes no sizes that were thought of.
+    """Inputs, and the flat outputs of the model for them; None, with a warning, if it takes none of `SIZES`.
 
     The inputs are one image of normal numbers, or zeros where they are no floats.
 
     Raises:
         ValueError: if `finite` is asked for, and an output is not.
     """
+    why = ""
     for size in SIZES:
         inputs = keras.tree.map_structure(lambda tensor, size=size: _drawn(tensor, size), signature)
         try:
             outputs = [ops.convert_to_numpy(one) for one in keras.tree.flatten(model(inputs, training=False))]
-        except Exception:  # whatever its layers raise for images that are too small
+        except Exception as error:  # whatever its layers raise for images that are too small
+            why = " ".join(str(error).split())[:200]
             continue
         if finite and not all(np.isfinite(one).all() for one in outputs):
             raise ValueError(
@@ -43,8 +45,8 @@ def tried(model: keras.Model, signature: Any, finite: bool) -> tuple[Any, list[n
             )
         return inputs, outputs
     warnings.warn(
-        f"The exported model was not tried: of unknown size, it takes none of {' or '.join(map(str, SIZES))} pixels. "
-        "`input_signature` can fix the size.",
+        f"The exported model was not tried: it could not be called on a random image of its own size, or of "
+        f"{' or '.join(map(str, SIZES))} pixels ({why}). `input_signature` can fix the size.",
         stacklevel=3,
     )
     return None
@@ -80,7 +82,8 @@ def largest_difference(path: Any, inputs: Any, expected: list[np.ndarray]) -> fl
         there = np.isfinite(theirs)  # all of them, unless the caller lets others pass
         difference = np.inf
         if ours.shape == theirs.shape:
-            difference = float(np.abs(ours[there] - theirs[there]).max(initial=0))
+            # Bools and unsigned ints have no differences of their own.
+            difference = float(np.abs(ours[there].astype("float64") - theirs[there].astype("float64")).max(initial=0))
         if not difference <= TOLERANCE * max(1, np.abs(theirs[there]).max(initial=0)):
             raise RuntimeError(
                 "The exported file does not compute what the model does: in onnxruntime "

@@ -10,7 +10,7 @@ from deformconv.types import StrPath
 
 
 def import_onnx(path: StrPath, node: str | None = None, **layer_arguments: Any) -> DeformableConv2D:
-    """A `DeformConv` node of an ONNX file as a `DeformableConv2D`, which takes images channels last.
+    """A `DeformConv` node of an ONNX file as a `DeformableConv2D`, which takes images in its `data_format`.
 
     ====================================  ===========================================================================
     there                                 here

@@ -227,7 +227,7 @@ class DeformableConv2D(MapLayer):
     def offsets_and_mask(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """The offsets that the layer gives to `inputs`, in `deform_conv2d`'s order, and the mask or None.
 
-        They are channels last, whatever the layer's `data_format`, which `inputs` have.
+        `inputs` are in the layer's `data_format`; the results are always channels last.
 
         Example:
             >>> offsets, mask = DeformableConv2D(6, (3, 2), modulated=True).offsets_and_mask(np.ones((1, 5, 4, 2)))

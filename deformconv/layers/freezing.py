@@ -14,7 +14,7 @@ class KeepsFrozen(keras.layers.Layer):
 
     Args:
         frozen: names of weights and of inner layers that do not learn, such as `("kernel", "bias")`, `"offset_conv"`
-            or `"offset_conv/bias"`. As everywhere in Keras, setting `trainable` lets all of them learn again.
+            or `"offset_conv/bias"`. Setting `trainable` to False and to True again lets all of them learn.
         **kwargs: `name`, `dtype`, `trainable`.
     """
 
@@ -32,7 +32,9 @@ class KeepsFrozen(keras.layers.Layer):
     def _freeze(self) -> None:
         """Freezes what the configuration asks for. The last step of `build`."""
         if not self.trainable:
-            inside.set_trainable(self, False)  # Keras has held the layer's own weights, but not those of inner layers
+            inside.set_trainable(
+                self, False
+            )  # Keras holds the layer's own weights; nobody has told those of the inner layers
         parts = {name: part for part, name in self._parts()}
         for name in self._frozen:
             if name not in parts:
@@ -58,7 +60,7 @@ class KeepsFrozen(keras.layers.Layer):
         whole = ""
         for part, name in self._parts():
             if isinstance(part, keras.layers.Layer):
-                whole = "" if part.trainable_weights else name
+                whole = name if part.weights and not part.trainable_weights else ""
                 if whole:
                     yield name
             elif not part.trainable and not (whole and name.startswith(f"{whole}/")):

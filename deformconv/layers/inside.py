@@ -17,9 +17,14 @@ def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
 def all_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """All layers inside a layer or model, each once, in order; one that is made of others comes before these."""
     found: dict[int, keras.layers.Layer] = {}
-    for inner in inner_layers(layer):
-        for one in (inner, *all_layers(inner)):
-            found.setdefault(id(one), one)
+
+    def look(inside: keras.layers.Layer) -> None:
+        for inner in inner_layers(inside):
+            if id(inner) not in found:  # a layer may even hold the one that it is in
+                found[id(inner)] = inner
+                look(inner)
+
+    look(layer)
     return list(found.values())
 
 
@@ -28,4 +33,5 @@ def set_trainable(layer: keras.layers.Layer, value: bool) -> None:
 
     On TensorFlow `layer.trainable = True` does nothing where the layer says so already, whatever its parts say.
     """
-    type(layer).trainable.fset(layer, value)
+    for each in (layer, *all_layers(layer)):
+        type(each).trainable.fset(each, value)

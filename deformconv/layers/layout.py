@@ -15,7 +15,7 @@ from deformconv.types import Config, DataFormat, Shape, Tensor
 
 
 class MapLayer(KeepsFrozen):
-    """Base of the layers: they read maps. Within the package maps are channels last; `_turned` ones are the layer's."""
+    """Base of the layers: they read maps. All is computed channels last, and `_turned` at the end."""
 
     def __init__(self, data_format: DataFormat | None = None, **kwargs: Any):
         super().__init__(**kwargs)

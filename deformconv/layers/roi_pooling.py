@@ -96,8 +96,9 @@ class DeformableRoIPooling2D(MapLayer):
         self._freeze()
 
     def call(self, inputs: Tensor, boxes: Tensor) -> Tensor:
-        maps, boxes = self._prepared(inputs, boxes)
-        return self._turned(self._pool(maps, boxes, *self._offsets_and_mask(maps, boxes)))
+        # By the public method, which a subclass may have of its own.
+        offsets, mask = self.offsets_and_mask(inputs, boxes)
+        return self._turned(self._pool(*self._prepared(inputs, boxes), offsets, mask))
 
     def offsets_and_mask(self, inputs: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor | None]:
         """The offsets that the layer gives to these boxes, before `offset_scale`, and the mask or None.
@@ -110,7 +111,15 @@ class DeformableRoIPooling2D(MapLayer):
             >>> tuple(offsets.shape), mask
             ((1, 1, 3, 2, 2), None)
         """
-        return self._offsets_and_mask(*self._prepared(inputs, boxes))
+        maps, boxes = self._prepared(inputs, boxes)
+        made = self._pool(maps, boxes)
+        batch, number = ops.shape(boxes)[:2]
+        made = ops.reshape(made, (batch, number, math.prod(self.output_size) * maps.shape[-1]))
+        with full_precision(made):
+            for layer in self.offset_layers:
+                made = layer(made)
+        made = ops.reshape(made, (batch, number, *self.output_size, 3 if self.modulated else 2))
+        return made[..., :2], 2 * ops.sigmoid(made[..., 2]) if self.modulated else None
 
     def _prepared(self, inputs: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Maps, channels last and in the layer's type, and boxes, in that of coordinates."""
@@ -118,16 +127,6 @@ class DeformableRoIPooling2D(MapLayer):
         check_boxes(maps, boxes)
         precise = "float64" if self.compute_dtype == "float64" else "float32"
         return ops.cast(maps, self.compute_dtype), ops.cast(boxes, precise)
-
-    def _offsets_and_mask(self, inputs: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor | None]:
-        made = self._pool(inputs, boxes)
-        batch, number = ops.shape(boxes)[:2]
-        made = ops.reshape(made, (batch, number, math.prod(self.output_size) * inputs.shape[-1]))
-        with full_precision(made):
-            for layer in self.offset_layers:
-                made = layer(made)
-        made = ops.reshape(made, (batch, number, *self.output_size, 3 if self.modulated else 2))
-        return made[..., :2], 2 * ops.sigmoid(made[..., 2]) if self.modulated else None
 
     def _pool(self, inputs: Tensor, boxes: Tensor, offsets: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         return deform_roi_pool2d(

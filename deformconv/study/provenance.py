@@ -52,7 +52,9 @@ def other_versions(before: dict[str, str]) -> str:
     Python's own decides nothing, and is not looked at. Results of another engine are of another version.
     """
     now = versions()
-    for name in now.keys() - {"python"}:
+    for name in now:
+        if name == "python":
+            continue
         known = [name] if name in before else [engine for engine in ENGINES if engine in before and name in ENGINES]
         if not known or before[known[0]] != now[name]:
             was = f"{known[0]} {before[known[0]]}" if known else f"an unknown {name}"

@@ -55,5 +55,6 @@ class Unfinished:
         # Another process may have ended the run by now; the note goes last.
         if difference and any(file.exists() for file in checkpoint.all_of(path)):
             raise ValueError(
-                f"{path} is of a run that was begun with {difference}. Choose another --out, or delete that file."
+                f"{path} is of a run that was begun with {difference}. "
+                f"Choose another --out, or delete {path.name}* there."
             )

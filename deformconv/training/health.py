@@ -9,6 +9,7 @@ from keras import ops
 
 from deformconv import diagnostics
 from deformconv.layers import ConvOffset2D
+from deformconv.layers.inside import all_layers
 from deformconv.types import Tensor
 
 PATIENCE = 20  # steps: more than weights that wait for one another need, and than a warm-up spends near zero
@@ -58,7 +59,7 @@ class Standstill:
     """
 
     def __init__(self, model: keras.Model, step: int):
-        by_design = {id(w) for layer in model.layers if _is_dead_by_design(layer) for w in layer.weights}
+        by_design = {id(w) for layer in all_layers(model) if _is_dead_by_design(layer) for w in layer.weights}
         self.weights = [weight for weight in model.trainable_weights if id(weight) not in by_design]
         self.before = [_digest(weight) for weight in self.weights]
         self.step, self.told = step, False

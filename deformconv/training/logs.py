@@ -15,7 +15,7 @@ class Logs:
     Args:
         folder: made if it is missing.
         done: the step that the training goes on from; lines after it are of a training that was cut off, and go. At 0
-            a file that is there is of another training, and is set aside, with a warning.
+            a file that is there is of an earlier start, and is set aside, with a warning.
     """
 
     def __init__(self, folder: StrPath, done: int):
@@ -26,7 +26,7 @@ class Logs:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         kept = [line for line in lines if _step(line) <= done]
         if lines and not done:
-            warnings.warn(f"{self.path} is of another training; it is {set_aside(self.path)} now.", stacklevel=2)
+            warnings.warn(f"{self.path} is of an earlier start; it is {set_aside(self.path)} now.", stacklevel=2)
         write_atomically(self.path, "".join(f"{line}\n" for line in kept).encode())
         self.events = Writer(str(folder))
 

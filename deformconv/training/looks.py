@@ -117,7 +117,7 @@ class Looks:
         self.started = time.perf_counter() - self.state["seconds"]
 
     def take(self, done: int, told: dict[str, float], images_per_second: float, counts: bool = True) -> None:
-        """A look after `done` steps. One that comes for its hour alone does not count for `patience`."""
+        """A look after `done` steps. One that comes only because a minute has passed does not count for `patience`."""
         began = time.perf_counter()
         lengths = health.check(self.model, self.probed, done, told["loss"])
         if self.standstill:

@@ -128,8 +128,10 @@ def fit(
         "patience": patience,
         "images": len(images),
     }
-    if checkpoint:  # of streamed images, which may be very many, the first alone
-        about["data"] = fingerprint.of_arrays(np.asarray(images if resident else images[:PROBED]), labels)
+    if checkpoint:  # of the images, which may be very many, the first alone: the same whether they are streamed or not
+        about["data"] = fingerprint.of_arrays(np.asarray(images[:PROBED]), labels)
+        if validation:
+            about["validation"] = fingerprint.of_arrays(np.asarray(validation[0][:PROBED]), validation[1])
     looks = Looks(model, optimizer, images, validating, patience, checkpoint, about, logs, description)
     looks.resume()
     progress = Progress(steps, looks.done, description, accumulate)

@@ -166,6 +166,12 @@ def test_the_largest_difference_is_told(rng, tmp_path):
 
 
 @on_tensorflow
+def test_outputs_that_are_no_floats_are_compared_too(rng, tmp_path):
+    model = sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE), layers.Lambda(lambda x: x > 0))
+    assert export_onnx(model, tmp_path / "model.onnx") == 0
+
+
+@on_tensorflow
 def test_a_file_that_computes_something_else_is_not_written(rng, tmp_path, monkeypatch):
     made, other = onnx_export.convert_here, sequential(rng, DeformableConv2D(FILTERS, KERNEL_SIZE))
     monkeypatch.setattr(onnx_export, "convert_here", lambda model, signature: made(other, signature))

@@ -233,6 +233,15 @@ def test_arguments_that_are_not_weights_reach_the_layer(rng):
     assert isinstance(DeformableConv2D.from_config(layer.get_config()), DeformableConv2D)
 
 
+def test_a_layer_with_channels_first_has_the_same_weights(rng):
+    last, first = (
+        import_mmcv(mmcv_state(np.random.default_rng(0)), "conv2", data_format=order)
+        for order in ("channels_last", "channels_first")
+    )
+    images = draw_images(rng).astype("float32")
+    np.testing.assert_allclose(ops.convert_to_numpy(first(images)), run(last, images), atol=1e-6)
+
+
 def test_half_precision_and_tensors_of_pytorch_are_taken(rng):
     state = mmcv_state(rng)
     expected = import_mmcv({key: value.astype("float16") for key, value in state.items()}, "conv2").get_weights()

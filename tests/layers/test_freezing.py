@@ -182,6 +182,22 @@ def test_a_layer_that_is_held_and_let_go_learns_altogether_as_everywhere_in_kera
     assert layer.frozen == () and len(layer.trainable_weights) == 4
 
 
+def test_one_weight_that_is_frozen_learns_again_with_the_offsets():
+    layer = one_layer(frozen="offset_conv/bias").layers[0]
+    layer.train_only_offsets()
+    assert len(layer.trainable_weights) == 2
+
+
+@pytest.mark.parametrize("activation", [keras.layers.LeakyReLU, keras.layers.PReLU])
+def test_an_activation_that_is_a_layer_is_not_taken_for_frozen(activation):
+    model = one_layer(activation=activation())
+    assert model.layers[0].frozen == ()
+    copied = keras.models.clone_model(model)
+    for each in (model, copied):
+        each(np.zeros((1, *SHAPE), "float32"))
+    assert learning(copied) == learning(model)
+
+
 def test_an_unknown_name_is_refused_with_those_that_there_are():
     with pytest.raises(ValueError, match="'mine': kernel, bias, offset_conv, offset_conv/kernel, .*received 'weights'"):
         DeformableConv2D(6, 3, name="mine", frozen="weights").build((None, *SHAPE))

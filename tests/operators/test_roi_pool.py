@@ -149,3 +149,17 @@ def test_the_layer_is_the_function_of_its_offsets_and_mask_and_survives_its_file
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(ops.convert_to_numpy(again([inputs, boxes])), outputs, atol=1e-6)
+
+
+def test_offsets_of_a_subclass_count(rng):
+    """The book's controls are made so: a layer that overrules what the offsets are."""
+    from deformconv import DeformableRoIPooling2D
+
+    class Moved(DeformableRoIPooling2D):
+        def offsets_and_mask(self, inputs, boxes):
+            offsets, mask = super().offsets_and_mask(inputs, boxes)
+            return offsets + 2, mask
+
+    maps, boxes = rng.normal(size=(1, 9, 7, 2)).astype("float32"), np.array([[[1, 1, 6, 5]]], "float32")
+    plain, moved = (ops.convert_to_numpy(cls((3, 2))(maps, boxes)) for cls in (DeformableRoIPooling2D, Moved))
+    assert np.abs(plain - moved).max() > 0.1
