@@ -16,9 +16,7 @@ def output_size(size: Any, kernel_size: int, stride: int, dilation: int, padding
         return None, None
     span = (kernel_size - 1) * dilation + 1
     if padding == "same":
-        out = -(
-            -size // stride
-        )  # rounded up; written as JAX writes it, whose symbolic sizes are compared by their form
+        out = _rounded_up(size, stride)
         missing = (out - 1) * stride + span - size
         missing = _at_least_zero(missing)
         return out, missing // 2
@@ -26,8 +24,15 @@ def output_size(size: Any, kernel_size: int, stride: int, dilation: int, padding
     return (size + before + after - span) // stride + 1, before
 
 
+def _rounded_up(size: Any, stride: int) -> Any:
+    """A quotient of ints, tensors or JAX's symbolic sizes, which have no `abs`."""
+    if hasattr(size, "__abs__"):
+        return (size + stride - 1) // stride
+    return -(-size // stride)  # as JAX writes it: symbolic sizes are compared by their form
+
+
 def _at_least_zero(number: Any) -> Any:
-    """The number, or 0 if it is negative: of ints, tensors and JAX's symbolic sizes."""
+    """The number, or 0 if it is negative: likewise."""
     if isinstance(number, int):
         return max(number, 0)
     if hasattr(number, "__abs__"):
