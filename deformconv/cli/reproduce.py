@@ -79,6 +79,8 @@ def run(options):
 
     data = datasets.load(options.dataset)
     settings = experiment.Settings.of(data.name, options.budget, **changes)
+    if options.compare and not options.compare.is_file():
+        raise ValueError(f"--compare must be a results file; {options.compare} is not there.")
     stated = results.read(options.compare) if options.compare else []
     difference = results.other_settings(stated, settings) or results.other_data(stated, data.digest)
     if difference:

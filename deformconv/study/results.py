@@ -116,7 +116,7 @@ def _other_versions(runs: list[Run]) -> str:
 def read(path: StrPath) -> list[Run]:
     """The runs of a results file."""
     try:
-        content = json.loads(Path(path).read_text())
+        content = kept(path)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}")
         for run in content["runs"]:

@@ -243,6 +243,10 @@ def test_stated_runs_on_other_data_cannot_be_compared(refusal, finished):
     assert f"--compare: {stated} holds runs with data=000000000000..., and this one has data=" in said
 
 
+def test_stated_runs_that_are_not_there_are_named(refusal):
+    assert "--compare must be a results file; typo.json is not there" in refusal([*REPRODUCE, "--compare", "typo.json"])
+
+
 def test_stated_runs_of_other_settings_cannot_be_compared(refusal, study):
     stated = str(study.folder / "results.json")
     said = refusal([*REPRODUCE, "--compare", stated])

@@ -48,7 +48,7 @@ def by_keras(model, inputs):
 LOADS = """
 import sys, numpy as np, tensorflow as tf
 loaded = tf.saved_model.load("saved")
-assert not any("deformconv" in name for name in sys.modules)
+assert "deformconv" not in sys.modules
 np.save("outputs.npy", loaded.serve(np.load("inputs.npy")).numpy())
 """
 

@@ -176,7 +176,7 @@ def test_the_log_of_another_training_is_set_aside(tmp_path):
             log = Logs(tmp_path, 0)
         else:
             with pytest.warns(
-                UserWarning, match=rf"log.jsonl is of another training; it is .*log.jsonl.{step - 1} now"
+                UserWarning, match=rf"log.jsonl is of an earlier start; it is .*log.jsonl.{step - 1} now"
             ):
                 log = Logs(tmp_path, 0)
         log.write({"step": step})
