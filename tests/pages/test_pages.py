@@ -131,8 +131,9 @@ def test_a_reader_may_choose_the_dark_and_keeps_it(page, unpacked):
         page.locator("button.theme-switch-button:visible").first.click()
         if page.locator("html[data-theme=dark]").count():
             break
+    page.locator("html[data-theme=dark]").wait_for(state="attached")
     page.goto((unpacked / PAGES[1]).as_uri())
-    assert page.locator("html[data-theme=dark]").count()
+    page.locator("html[data-theme=dark]").wait_for(state="attached")  # a slow machine sets it a moment later
 
 
 def test_on_paper_nothing_is_folded_and_nothing_is_left_to_click(page, unpacked):
