@@ -18,8 +18,9 @@ from keras import ops
 from deformconv import ConvOffset2D, DCNv3, DCNv4, DeformableConv2D, DeformableRoIPooling2D, SpatialTransformer
 from deformconv.engines.switches import stock_operations
 
-DRAWS = int(os.environ.get("DEFORMCONV_DRAWS", "120"))
 ENGINE = keras.backend.backend()
+# JAX compiles each model anew, step by step.
+DRAWS = int(os.environ.get("DEFORMCONV_DRAWS", "60" if ENGINE == "jax" else "120"))
 POLICIES = ["float32", "float64", "mixed_bfloat16", "mixed_float16"]
 # What a policy's numbers are rounded to, and what two orders of the same sums may differ by.
 TOLERANCES = {"float32": 2e-5, "float64": 1e-10, "mixed_bfloat16": 0.05, "mixed_float16": 0.01}
@@ -228,6 +229,10 @@ def folder(tmp_path_factory):
 def test_what_arrives_is_what_left(folder, situation):
     rng = np.random.default_rng(situation["seed"])
     keras.utils.clear_session()
+    if ENGINE == "jax" and situation["seed"] % 16 == 0:  # now and then: what was compiled takes gigabytes
+        import jax
+
+        jax.clear_caches()
     with stock_operations() if situation["portable"] else nullcontext():
         model, arrays = made(situation, rng)
         given = arrays if len(arrays) > 1 else arrays[0]
