@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
+import keras
+
 from deformconv.types import Pair, Shape, Tensor
 
 AxisPadding = str | tuple[int, int]  # "valid", "same" or the zeros before and after
@@ -25,21 +27,29 @@ def output_size(size: Any, kernel_size: int, stride: int, dilation: int, padding
 
 
 def _rounded_up(size: Any, stride: int) -> Any:
-    """A quotient of ints, tensors or JAX's symbolic sizes, which have no `abs`."""
-    if hasattr(size, "__abs__"):
-        return (size + stride - 1) // stride
-    return -(-size // stride)  # as JAX writes it: symbolic sizes are compared by their form
+    """A quotient of ints, tensors or JAX's symbolic sizes."""
+    if _is_symbolic(size):
+        return -(-size // stride)  # as JAX writes it: symbolic sizes are compared by their form
+    return (size + stride - 1) // stride
 
 
 def _at_least_zero(number: Any) -> Any:
     """The number, or 0 if it is negative: likewise."""
-    if isinstance(number, int):
-        return max(number, 0)
-    if hasattr(number, "__abs__"):
-        return (number + abs(number)) // 2
-    from jax.core import max_dim
+    if _is_symbolic(number):
+        from jax.core import max_dim
 
-    return max_dim(number, 0)
+        return max_dim(number, 0)
+    return (number + abs(number)) // 2
+
+
+def _is_symbolic(size: Any) -> bool:
+    """Whether it is one of JAX's sizes that have a name: they know no `abs`."""
+    return keras.backend.backend() == "jax" and not isinstance(size, int)
+
+
+def _is_size(size: Any) -> bool:
+    """Whether it can be compared now: an int or a name, not a tensor."""
+    return isinstance(size, int) or not hasattr(size, "shape")  # of PyTorch's symbolic ints, no `hasattr`
 
 
 def output_sizes(
@@ -242,7 +252,7 @@ def check_size(name: str, tensor: Tensor, inputs: Tensor, out_size: tuple) -> No
     """Batch, height and width of `offsets` or `mask` are those of the output, where they are known."""
     # A size that only the running graph knows is a tensor here: it fits anything. One with a name, in a program that
     # JAX exports, fits what has the same name.
-    expected = tuple(None if hasattr(size, "shape") else size for size in (inputs.shape[0], *out_size))
+    expected = tuple(size if _is_size(size) else None for size in (inputs.shape[0], *out_size))
     for got, want in zip(tensor.shape[:3], expected, strict=True):
         if got is not None and want is not None and got != want:
             slip, size = "", tuple(tensor.shape[1:3])
