@@ -1,7 +1,6 @@
 """Whether a graph is made to leave this process: then it must hold no operation that only this process has."""
 
 import sys
-from contextlib import AbstractContextManager
 from types import FrameType
 
 import keras
@@ -61,11 +60,3 @@ def _called_from(modules: tuple[str, ...]) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def compiled_operations() -> AbstractContextManager[None]:
-    """A context in which exported TensorFlow graphs hold the compiled operators: faster, and for this machine alone.
-
-    Whoever loads such a file calls `deformconv.engines.native.kernels()` first.
-    """
-    return switches.keeping()

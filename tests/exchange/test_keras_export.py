@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deformconv import ConvOffset2D, DCNv3, DCNv4, DeformableConv2D, SpatialTransformer
-from deformconv.engines import exporting
+from deformconv.engines import switches
 
 ENGINE = keras.backend.backend()
 MODELS = {
@@ -71,7 +71,7 @@ def test_a_saved_model_holds_the_compiled_operators_if_asked_for(tf, rng, tmp_pa
     if native.kernels() is None:
         pytest.skip("no kernels here")
     model = keras.Sequential([keras.Input((9, 7, 4)), DeformableConv2D(6, (3, 2))])
-    with exporting.compiled_operations():
+    with switches.compiled_operations():
         model.export(tmp_path / "saved", verbose=False)
     assert b"DeformConv" in (tmp_path / "saved" / "saved_model.pb").read_bytes()
     model.export(tmp_path / "portable", verbose=False)
